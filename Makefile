@@ -1,0 +1,54 @@
+# One door: every command a person or CI needs. `make` alone prints this list.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format faults soak bench requirements clean
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make the environment in .venv (exact versions, hashes checked)
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"backchannel needs Python 3.11 or newer, this is {sys.version.split()[0]}: call make PYTHON=/path/to/a/newer/python3")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing pinned requirements into $(VENV) (about a minute the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## the whole pipeline for about a minute: bots, Kafka, Faust, ClickHouse, alerts
+	@$(BIN)/backchannel demo --data-dir build/demo
+
+test: $(STAMP) ## what CI runs: format, lint, types, all tests
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP) ## the fast part: format, lint, types, unit tests; under a minute
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/mypy tests
+	@$(BIN)/python -m pytest -q tests/unit
+
+format: $(STAMP) ## rewrite the code as the formatter and the linter want it
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+faults: $(STAMP) ## the long form of the fault tests: many kills, many seeds
+	@BACKCHANNEL_FAULTS=full $(BIN)/python -m pytest tests/consistency $(PYTEST_ARGS)
+
+bench: $(STAMP) ## measure, print a table, write build/bench.json
+	@$(BIN)/python -m benchmarks
+
+requirements: $(STAMP) ## pin again after pyproject.toml changed (needs uv on PATH)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-emit-find-links --extra all pyproject.toml -o requirements/all.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-emit-find-links --extra all --group dev pyproject.toml -o requirements/dev.txt
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The sinks: from topics into ClickHouse, each record exactly once."""
