@@ -1,0 +1,56 @@
+"""One change of an alert, as it stands on ``chat.alerts``: an open contract for any subscriber."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from backchannel.events.fields import Label, Labels, Text, TimestampUs
+
+__all__ = ["ALERT_SCHEMA", "Alert"]
+
+ALERT_SCHEMA = "1.0"
+"""Major and minor version of the alert schema, in the header ``schema`` of ``chat.alerts``."""
+
+
+class Alert(BaseModel):
+    """One transition of one alert.
+
+    (``alert_id``, ``transition``) is unique: a record may be repeated byte for byte, never
+    changed. A subscriber keeps the highest ``transition`` it has seen of each ``alert_id`` and
+    drops what is not above it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    alert_id: Label
+    """Stable for a rule and a series."""
+    transition: int = Field(ge=1)
+    """Number of the change of this alert, rising."""
+    schema_version: int = 1
+    rule: Label
+    rules_hash: Label
+    """Which version of the rules decided."""
+    state: Literal["firing", "resolved"]
+    severity: Literal["info", "warning", "error", "critical"]
+    origin: Label
+    grouping: Label
+    dims: dict[str, Label]
+    labels: Labels = Field(default_factory=dict)
+    annotations: dict[str, Text] = Field(default_factory=dict)
+    metric: Label
+    agg: Label = ""
+    op: Literal[">", ">=", "<", "<="]
+    threshold: float
+    value: float | None
+    """The measure when it was decided, in the metric's unit; ``None`` when traffic has stopped."""
+    sample_count: int = Field(ge=0)
+    window_s: int
+    window_end_us: TimestampUs
+    starts_at_us: TimestampUs
+    """When it began to fire."""
+    ends_at_us: TimestampUs | None = None
+    trigger_event_id: Label = ""
+    trigger_event_at_us: TimestampUs
+    """Event time of the newest event that the decision contains."""
+    evaluated_at_us: TimestampUs
+    """When it was decided: less ``trigger_event_at_us``, the alert's delay."""

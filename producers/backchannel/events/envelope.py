@@ -1,0 +1,64 @@
+"""The envelope: what every event says of itself, whatever its type."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from backchannel.clock import SYSTEM_CLOCK
+from backchannel.events.event_id import new_event_id
+from backchannel.events.fields import (
+    Count,
+    EventId,
+    Label,
+    Labels,
+    Strings,
+    TimestampUs,
+    Weight,
+)
+
+__all__ = ["SCHEMA_VERSION", "Envelope"]
+
+SCHEMA_VERSION = 1
+"""Major version of the event schema. Within it fields are only added, each with a default."""
+
+
+class Envelope(BaseModel):
+    """The fields that every event has.
+
+    A constructor is strict: an unknown field or a wrong type raises ``pydantic.ValidationError``.
+    Readers are tolerant: see ``backchannel.events.judge``.
+
+    An absent string is empty, an absent number is ``None``; a field that has its default is left
+    out on the wire. Defaults are part of the contract and never change.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    event_id: EventId = Field(default_factory=new_event_id)
+    """Unique for ever; the idempotency key for people. UUID version 7."""
+    ts_us: TimestampUs = Field(default_factory=SYSTEM_CLOCK.now_us)
+    """Event time: when it happened, microseconds since the Unix epoch."""
+    schema_version: int = SCHEMA_VERSION
+    producer_id: Label = ""
+    """Which producer sent it; the producer stamps it."""
+    seq: Count = 0
+    """Number of the event within its producer, from 1 and gap-free: a gap is a loss. Stamped."""
+    tenant_id: Label = "default"
+    user_id: Label = ""
+    session_id: Label = ""
+    conversation_id: Label = ""
+    turn: Count | None = None
+    """Number of the turn in its conversation, from 1."""
+    request_id: Label = ""
+    trace_id: Label = ""
+    span_id: Label = ""
+    parent_span_id: Label = ""
+    service: Label = ""
+    service_version: Label = ""
+    environment: Label = ""
+    channel: Label = ""
+    tags: Strings = ()
+    attributes: Labels = Field(default_factory=dict)
+    sample_weight: Weight = 1
+    experiment_id: Label = ""
+    variant: Label = ""
+    prompt_name: Label = ""
+    prompt_version: Label = ""
