@@ -1,0 +1,33 @@
+"""The settings of ``backchannel up``."""
+
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from backchannel_deploy.broker import default_cache_dir
+
+
+class UpSettings(BaseSettings):
+    """What ``up`` runs, where it keeps its data, and where it listens.
+
+    Read from the environment (prefix ``BACKCHANNEL_``); arguments win. A port of 0 leaves the
+    choice to the system; so does a port that is taken.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="BACKCHANNEL_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("backchannel"))
+    cache_dir: Path = Field(default_factory=default_cache_dir)
+
+    kafka: str | None = None
+    """Bootstrap servers of a Kafka to use; without it, ``up`` starts a broker."""
+
+    clickhouse: SecretStr | None = None
+    """HTTP URL of a ClickHouse to use; without it, ``up`` starts the embedded one."""
+
+    # Beside the usual ports (9092, 8123), so that a Kafka or ClickHouse that is there stays alone.
+    kafka_port: int = 19092
+    kafka_controller_port: int = 19093
+    clickhouse_port: int = 18123

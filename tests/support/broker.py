@@ -1,0 +1,228 @@
+"""A real Kafka broker for tests: one shared by the session, and private ones to be hurt.
+
+``kafka`` is the shared broker: take topics and groups with names of your own (`unique`).
+``private_kafka`` starts brokers of the test's own, with data below ``tmp_path``.
+Every broker is ended by its process id when its fixture ends, and by the kernel when pytest dies.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import pytest
+
+from backchannel_deploy.broker import (
+    JVM_ENVIRONMENT,
+    BrokerConfig,
+    BrokerNotReadyError,
+    default_cache_dir,
+    fetch_jars,
+    find_java,
+    prepare,
+    run_command,
+    wait_until_ready,
+)
+from backchannel_deploy.up import launch
+from backchannel_deploy.up.listening import wait_until_listening
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 20.0
+START_ATTEMPTS = 3
+
+
+class BrokerProcess:
+    """One broker with a data directory and a port of its own.
+
+    Methods block (start takes about 2 s, after a `kill` about 5): in a coroutine that must go on
+    meanwhile call them through ``asyncio.to_thread``.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self._config: BrokerConfig | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """Where clients connect to; the same before and after a restart."""
+        assert self._config is not None, "start the broker first"
+        return self._config.bootstrap
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "start the broker first"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, on the same data and port as before, and wait until it answers."""
+        assert self._process is None, "it runs already"
+        if self._config is not None:
+            self._launch(self._config)
+            return
+        for attempt in range(START_ATTEMPTS):
+            port, controller_port = free_ports(2)
+            config = BrokerConfig(self.data_dir, port, controller_port, heap_mb=256)
+            try:
+                self._launch(config)
+            except BrokerNotReadyError:
+                # Somebody else may have taken the port between our choice and the broker's start.
+                if attempt == START_ATTEMPTS - 1:
+                    raise
+                continue
+            self._config = config
+            return
+
+    def stop(self) -> None:
+        """End it as an operator would (SIGTERM), or by force when that takes too long."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL): nothing is closed, nothing is flushed."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP): connections stay open, nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+        # Its threads stop one after the other; what is called next must find all of them frozen.
+        os.waitpid(self.pid, os.WUNTRACED)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def log(self) -> str:
+        """What the broker has logged."""
+        return (self.data_dir / "broker.log").read_text(encoding="utf-8")
+
+    def _launch(self, config: BrokerConfig) -> None:
+        java, jars = find_java(), fetch_jars(default_cache_dir())
+        prepare(config, java, jars)
+        with (self.data_dir / "broker.log").open("ab") as output:
+            self._process = _in_thread(
+                subprocess.Popen,
+                [
+                    *(sys.executable, "-I", launch.__file__, str(os.getpid())),
+                    *run_command(config, java, jars),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **JVM_ENVIRONMENT},
+                start_new_session=True,  # Ctrl-C is for pytest, which then stops us
+            )
+        try:
+            self._wait_until_ready(config)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait_until_ready(self, config: BrokerConfig) -> None:
+        assert self._process is not None
+        process = self._process
+
+        async def answers() -> None:
+            await wait_until_listening(process.pid, config.port)
+            await wait_until_ready(config.bootstrap, READY_TIMEOUT_S)
+
+        async def ready_or_dead() -> None:
+            ready = asyncio.ensure_future(answers())
+            while not ready.done():
+                if process.poll() is not None:
+                    ready.cancel()
+                    raise BrokerNotReadyError(f"the broker ended: {self.log()[-2000:]}")
+                await asyncio.wait([ready], timeout=0.1)
+            ready.result()
+
+        _in_thread(lambda: asyncio.run(ready_or_dead()))
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        self._process.send_signal(signal.SIGCONT)  # a paused one notices SIGTERM only now
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at the moment, chosen by the system."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def unique(name: str) -> str:
+    """A topic or group name that no other test uses."""
+    return f"{name}-{uuid.uuid4().hex[:12]}"
+
+
+def cache_with_jars(folder: Path) -> Path:
+    """A cache directory of the test's own, which has the machine's jars already.
+
+    Take it for every `up`: the one in the user's cache would be found by commands that the user
+    calls meanwhile.
+    """
+    fetch_jars(default_cache_dir())
+    folder.mkdir()
+    (folder / "broker").symlink_to(default_cache_dir() / "broker")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[BrokerProcess]:
+    """The broker that all tests share. Do not stop it: take `private_kafka` for that."""
+    data_dir = Path(tempfile.mkdtemp(prefix="backchannel-kafka-"))
+    broker = BrokerProcess(data_dir)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+        shutil.rmtree(data_dir, ignore_errors=True)
+
+
+@pytest.fixture
+def private_kafka(tmp_path: Path) -> Iterator[Callable[[], BrokerProcess]]:
+    """Starts a broker that belongs to the test alone; call it once for each broker."""
+    brokers: list[BrokerProcess] = []
+
+    def start() -> BrokerProcess:
+        broker = BrokerProcess(tmp_path / f"kafka-{len(brokers)}")
+        brokers.append(broker)
+        broker.start()
+        return broker
+
+    try:
+        yield start
+    finally:
+        for broker in brokers:
+            broker.kill()
+
+
+# One thread that lives as long as pytest: the kernel ends a broker together with the thread that
+# started it, and a test may call from a thread that ends before. No event loop runs in it either.
+_THREAD = ThreadPoolExecutor(1, thread_name_prefix="brokers")
+
+
+def _in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    return _THREAD.submit(function, *args, **kwargs).result()
