@@ -1,0 +1,145 @@
+"""HTTP content codings: gzip, deflate and lz4 (the frame format), both ways, piece by piece."""
+
+import zlib
+from collections.abc import Iterator
+from typing import Protocol
+
+import lz4.frame
+
+from backchannel_deploy.endpoint.errors import ClickHouseError
+
+__all__ = ["Compress", "Decompress", "accepted_coding", "compressor", "decompressor"]
+
+# What one step may unfold at most: a small body must not become a large one in memory.
+_STEP_BYTES = 1 << 20
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+# As ClickHouse prefers them.
+_CODINGS = ("lz4", "gzip", "deflate")
+
+
+class Decompress(Protocol):
+    """Unfolds a body; `finish` fails when it was cut off."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]: ...
+    def finish(self) -> None: ...
+
+
+class Compress(Protocol):
+    """Folds a body."""
+
+    def feed(self, data: bytes) -> bytes: ...
+    def finish(self) -> bytes: ...
+
+
+def accepted_coding(accept_encoding: str) -> str | None:
+    """The coding to answer in, of those that an Accept-Encoding header names."""
+    named = {part.split(";")[0].strip().lower() for part in accept_encoding.split(",")}
+    return next((coding for coding in _CODINGS if coding in named), None)
+
+
+def decompressor(coding: str) -> Decompress:
+    """The decompressor for a Content-Encoding header's value.
+
+    Raises:
+        ClickHouseError: the coding is not one of ours.
+    """
+    coding = coding.strip().lower()
+    match coding:
+        case "" | "identity":
+            return _Identity()
+        case "gzip":
+            return _ZlibDecompress(_GZIP_WINDOW)
+        case "deflate":
+            return _ZlibDecompress(zlib.MAX_WBITS)
+        case "lz4":
+            return _Lz4Decompress()
+    raise ClickHouseError.named(
+        "NOT_IMPLEMENTED",
+        f"Unknown compression method '{coding}'. Only {', '.join(_CODINGS)} are supported",
+    )
+
+
+def compressor(coding: str) -> Compress:
+    """The compressor for a coding that ``accepted_coding`` chose."""
+    if coding == "lz4":
+        return _Lz4Compress()
+    return _ZlibCompress(_GZIP_WINDOW if coding == "gzip" else zlib.MAX_WBITS)
+
+
+class _Identity:
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        yield data
+
+    def finish(self) -> None:
+        pass
+
+
+class _ZlibDecompress:
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._member = zlib.decompressobj(window)
+        self._started = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._member.eof:  # members may follow each other
+                self._member = zlib.decompressobj(self._window)
+            self._started = True
+            try:
+                yield self._member.decompress(data, _STEP_BYTES)
+            except zlib.error as error:
+                raise _broken(str(error)) from None
+            data = self._member.unused_data or self._member.unconsumed_tail
+
+    def finish(self) -> None:
+        if self._started and not self._member.eof:
+            raise _broken("unexpected end of the body")
+
+
+class _Lz4Decompress:
+    def __init__(self) -> None:
+        self._frame = lz4.frame.LZ4FrameDecompressor()
+        self._started = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while data or not (self._frame.needs_input or self._frame.eof):
+            if self._frame.eof:  # frames may follow each other
+                self._frame = lz4.frame.LZ4FrameDecompressor()
+            self._started = True
+            try:
+                yield self._frame.decompress(data, _STEP_BYTES)
+            except RuntimeError as error:
+                raise _broken(str(error)) from None
+            data = self._frame.unused_data or b"" if self._frame.eof else b""
+
+    def finish(self) -> None:
+        if self._started and not self._frame.eof:
+            raise _broken("unexpected end of the body")
+
+
+class _ZlibCompress:
+    def __init__(self, window: int) -> None:
+        self._stream = zlib.compressobj(level=1, wbits=window)
+
+    def feed(self, data: bytes) -> bytes:
+        return self._stream.compress(data)
+
+    def finish(self) -> bytes:
+        return self._stream.flush()
+
+
+class _Lz4Compress:
+    def __init__(self) -> None:
+        self._frame = lz4.frame.LZ4FrameCompressor()
+        self._head: bytes = self._frame.begin()
+
+    def feed(self, data: bytes) -> bytes:
+        head, self._head = self._head, b""
+        return head + bytes(self._frame.compress(data))
+
+    def finish(self) -> bytes:
+        return self._head + bytes(self._frame.flush())
+
+
+def _broken(reason: str) -> ClickHouseError:
+    return ClickHouseError.named("CANNOT_DECOMPRESS", f"Cannot decompress the body: {reason}")
