@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format faults soak bench requirements clean
+.PHONY: help setup demo test check lint format faults bench requirements clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,16 +23,17 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## the whole pipeline for about a minute: bots, Kafka, Faust, ClickHouse, alerts
 	@$(BIN)/backchannel demo --data-dir build/demo
 
-test: $(STAMP) ## what CI runs: format, lint, types, all tests
-	@$(MAKE) --no-print-directory check
+test: lint ## what CI runs: format, lint, types, all tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(STAMP) ## the fast part: format, lint, types, unit tests; under a minute
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
+check: lint ## the fast part: format, lint, types, unit tests; under a minute
+	@$(BIN)/python -m pytest -q tests/unit
+
+lint: $(STAMP) ## format, lint and types alone
+	@$(BIN)/ruff format --check --quiet . || (echo "make format mends this" && false)
+	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/mypy tests
-	@$(BIN)/python -m pytest -q tests/unit
 
 format: $(STAMP) ## rewrite the code as the formatter and the linter want it
 	@$(BIN)/ruff check --fix --quiet . || true
@@ -42,7 +43,7 @@ faults: $(STAMP) ## the long form of the fault tests: many kills, many seeds
 	@BACKCHANNEL_FAULTS=full $(BIN)/python -m pytest tests/consistency $(PYTEST_ARGS)
 
 bench: $(STAMP) ## measure, print a table, write build/bench.json
-	@$(BIN)/python -m benchmarks
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 requirements: $(STAMP) ## pin again after pyproject.toml changed (needs uv on PATH)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
