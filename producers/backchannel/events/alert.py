@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from backchannel.events.fields import Label, Labels, Text, TimestampUs
 
@@ -24,9 +24,9 @@ class Alert(BaseModel):
 
     alert_id: Label
     """Stable for a rule and a series."""
-    transition: int = Field(ge=1)
+    transition: int = Field(ge=1, le=2**53)
     """Number of the change of this alert, rising."""
-    schema_version: int = 1
+    schema_version: Literal[1] = 1
     rule: Label
     rules_hash: Label
     """Which version of the rules decided."""
@@ -40,11 +40,11 @@ class Alert(BaseModel):
     metric: Label
     agg: Label = ""
     op: Literal[">", ">=", "<", "<="]
-    threshold: float
-    value: float | None
+    threshold: FiniteFloat
+    value: FiniteFloat | None
     """The measure when it was decided, in the metric's unit; ``None`` when traffic has stopped."""
-    sample_count: int = Field(ge=0)
-    window_s: int
+    sample_count: int = Field(ge=0, le=2**63 - 1)
+    window_s: int = Field(ge=1, le=366 * 86_400)
     window_end_us: TimestampUs
     starts_at_us: TimestampUs
     """When it began to fire."""

@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from backchannel.events.envelope import SCHEMA_VERSION
 from backchannel.events.fields import EventId, Label, TimestampUs
 
 __all__ = ["Content"]
@@ -17,7 +16,7 @@ class Content(BaseModel):
 
     event_id: EventId
     ts_us: TimestampUs
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     tenant_id: Label = "default"
     user_id: Label = ""
     conversation_id: Label = ""

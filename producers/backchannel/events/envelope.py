@@ -1,5 +1,8 @@
 """The envelope: what every event says of itself, whatever its type."""
 
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from backchannel.clock import SYSTEM_CLOCK
@@ -36,7 +39,8 @@ class Envelope(BaseModel):
     """Unique for ever; the idempotency key for people. UUID version 7."""
     ts_us: TimestampUs = Field(default_factory=SYSTEM_CLOCK.now_us)
     """Event time: when it happened, microseconds since the Unix epoch."""
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
+    """That of ``SCHEMA_VERSION``; an event of another version is none to this reader."""
     producer_id: Label = ""
     """Which producer sent it; the producer stamps it."""
     seq: Count = 0
@@ -62,3 +66,14 @@ class Envelope(BaseModel):
     variant: Label = ""
     prompt_name: Label = ""
     prompt_version: Label = ""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copies the event; what is updated is checked as by the constructor.
+
+        Raises:
+            pydantic.ValidationError: a field is unknown or its value wrong.
+        """
+        if not update:
+            return super().model_copy(deep=deep)
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_validate(fields | dict(update))

@@ -11,7 +11,6 @@ from functools import cache
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from backchannel.events.envelope import SCHEMA_VERSION
 from backchannel.events.event import EVENT_TYPES, AnyEvent, Event
 from backchannel.events.turns import Document, Retrieval
 
@@ -21,6 +20,7 @@ LINE_BYTES_MAX = 256 * 1024
 """Largest event in bytes of JSON."""
 
 _MISTAKES_TOLD = 3
+_NIL = "00000000-0000-0000-0000-000000000000"
 _KNOWN_KEYS = frozenset(Document.model_fields)
 
 
@@ -64,10 +64,8 @@ def judge(line: bytes) -> Accepted | Rejected:
     missing = [name for name in ("event_id", "ts_us") if name not in event.model_fields_set]
     if missing:
         return Rejected("; ".join(f"missing field: {name}" for name in missing))
-    if event.schema_version != SCHEMA_VERSION:
-        return Rejected(
-            f"schema_version {event.schema_version} cannot be read here, only {SCHEMA_VERSION}"
-        )
+    if event.event_id == _NIL:
+        return Rejected("event_id: the nil UUID names nothing")
     return Accepted(event, unknown)
 
 

@@ -4,15 +4,18 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from backchannel.events.fields import Label, TimestampUs
+from backchannel.events.buckets import BUCKET_UPPERS, ZERO_BUCKET
+from backchannel.events.fields import TS_US_MAX, Label, TimestampUs
 
 __all__ = ["WINDOW_SCHEMA", "Window"]
 
 WINDOW_SCHEMA = "1.0"
 """Major and minor version of the window schema, in the header ``schema`` of ``chat.metrics``."""
 
-_Sum = Annotated[int, Field(ge=0)]
+_Sum = Annotated[int, Field(ge=0, le=2**63 - 1)]
+_SECONDS_MAX = TS_US_MAX // 1_000_000
 _Counts = dict[str, _Sum]
+_Bucket = Annotated[int, Field(ge=ZERO_BUCKET, lt=len(BUCKET_UPPERS))]
 
 
 class Window(BaseModel):
@@ -31,9 +34,9 @@ class Window(BaseModel):
     """Names of the dimensions, comma-separated; empty for everything together."""
     dims: dict[str, Label]
     """The series: a value for each name in ``grouping``."""
-    window_s: int
+    window_s: Annotated[int, Field(ge=1, le=366 * 86_400)]
     """Width in seconds."""
-    window_start: int
+    window_start: Annotated[int, Field(ge=0, lt=_SECONDS_MAX)]
     """First second of the window, Unix time. The window is [start, start + width)."""
     revision: _Sum
     final: bool
@@ -55,7 +58,7 @@ class Window(BaseModel):
     latency_p90_us: _Sum
     latency_p95_us: _Sum
     latency_p99_us: _Sum
-    latency_buckets: dict[int, _Sum]
+    latency_buckets: dict[_Bucket, _Sum]
     """Counts by bucket: see ``backchannel.events.buckets``."""
     late: _Sum = 0
     """Events that came after the window was closed: raw has them, the other fields do not."""

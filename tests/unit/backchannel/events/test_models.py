@@ -21,7 +21,7 @@ def test_an_event_is_frozen() -> None:
     event = Interaction()
 
     with pytest.raises(ValidationError):
-        event.user_id = "other"  # type: ignore[misc]  # this is what the test is about
+        event.user_id = "other"
 
 
 def test_required_fields_are_asked_for() -> None:
@@ -48,3 +48,11 @@ def test_one_name_means_one_type_in_every_event() -> None:
                 continue  # closed sets of words, each a string in the table
             kind = str(info.annotation).replace(" | None", "")
             assert seen.setdefault(field, (kind, name))[0] == kind, (field, name, seen[field])
+
+
+def test_a_copy_is_checked_as_the_constructor_does_and_keeps_its_id() -> None:
+    event = Interaction(user_id="u")
+
+    assert event.model_copy(update={"input_tokens": 3}).event_id == event.event_id
+    with pytest.raises(ValidationError):
+        event.model_copy(update={"input_tokens": 2**70})
