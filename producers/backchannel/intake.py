@@ -1,0 +1,228 @@
+"""Where events enter: numbered, encoded, bounded, counted. All that a bot's code waits for.
+
+Everything here takes microseconds and no system call. The sender takes the lines out on a thread
+of its own; the two share nothing but this object.
+"""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+
+from backchannel.encoding import encoder
+from backchannel.events import EVENT_TYPES, LINE_BYTES_MAX, SCHEMA_VERSION, Event, line_prefix
+from backchannel.stamps import Stamps
+from backchannel.stats import DropReason, ProducerStats
+
+__all__ = ["EVENT_OVERHEAD_BYTES", "Intake", "Line"]
+
+EVENT_OVERHEAD_BYTES = 200
+"""What an event costs in memory besides its line: the objects around it, and its key."""
+
+Line = tuple[str, bytes]
+"""Partition key, and the event as it will stand on the wire."""
+
+_NEVER = 2**63
+_UNSTAMPED = {"producer_id": "", "seq": 0}
+
+
+class Intake:
+    """Takes events from any thread. Nothing here blocks or raises.
+
+    ``wake`` is called, from the thread that offers, when the sender has work and sleeps: at most
+    once for each time that the sender has called ``sleep``.
+    """
+
+    def __init__(self, producer_id: str, bytes_max: int, *, disabled: bool = False) -> None:
+        self.producer_id = producer_id
+        self.wake: Callable[[], None] = lambda: None
+        self._bytes_max = bytes_max
+        self._encoders = {
+            model: (line_prefix(event_type, producer_id), encoder(model))
+            for event_type, model in EVENT_TYPES.items()
+        }
+        self._lines: deque[Line] = deque()
+        # Reentrant, because a signal handler or a finalizer may track in the middle of a track.
+        self._lock = threading.RLock()
+        self._shut: DropReason | None = "disabled" if disabled else None
+        self._abandoned = False
+        self._wake_at_bytes = 0
+        self._offered = 0
+        self._seq = 0
+        self._accepted = 0
+        self._accepted_bytes = 0
+        self._taken = 0
+        self._taken_bytes = 0
+        self._settled = 0
+        self._settled_bytes = 0
+        self._acked = 0
+        self._batches = 0
+        self._reconnects = 0
+        self._partitions = 0
+        self._fields_repaired = 0
+        self._dropped: Counter[DropReason] = Counter()
+
+    # The bot's side.
+
+    def offer(self, event: Event, stamps: Stamps) -> bool:
+        """Takes an event. Returns whether it was accepted; if not, the reason is counted."""
+        try:
+            prefix, encode = self._encoders[type(event)]
+            if event.producer_id or event.seq:  # it was sent before: both are ours to give
+                event = event.model_copy(update=_UNSTAMPED)
+            if event.schema_version != SCHEMA_VERSION:  # made past its constructor
+                return self._refuse_invalid()
+            # Fails where a value has a wrong type: that was made past it, too.
+            body = encode(event.__dict__)
+            fragment = stamps.fragment(event) if stamps else b""
+            key = stamps.partition_key(event)
+        except Exception:  # noqa: BLE001  # whatever a bot passes: it is counted, never raised
+            return self._refuse_invalid()
+        with self._lock:
+            self._offered += 1
+            if self._shut is not None:
+                self._dropped[self._shut] += 1
+                return False
+            self._seq = seq = self._seq + 1
+            line = b"%b%d,%b%b" % (prefix, seq, fragment, body[1:])
+            length = len(line)
+            if length > LINE_BYTES_MAX:
+                self._dropped["too_large"] += 1
+                return False
+            accepted_bytes = self._accepted_bytes + length + EVENT_OVERHEAD_BYTES
+            if accepted_bytes - self._settled_bytes > self._bytes_max:
+                self._dropped["buffer_full"] += 1
+                return False
+            self._accepted += 1
+            self._accepted_bytes = accepted_bytes
+            self._lines.append((key, line))
+            if accepted_bytes < self._wake_at_bytes:
+                return True
+            self._wake_at_bytes = _NEVER
+        self._wake_sender()
+        return True
+
+    def count_repaired(self, fields: int) -> None:
+        """Counts fields that did not fit the contract."""
+        with self._lock:
+            self._fields_repaired += fields
+
+    def count_invalid(self) -> None:
+        """Counts an event that could not even be made; it takes a ``seq``, so it shows as lost."""
+        self._refuse_invalid()
+
+    def close(self) -> None:
+        """Takes nothing from now on."""
+        with self._lock:
+            self._shut = self._shut or "closed"
+
+    def stats(self) -> ProducerStats:
+        """Returns all counts as of one moment."""
+        with self._lock:
+            return ProducerStats(
+                producer_id=self.producer_id,
+                offered=self._offered,
+                accepted=self._accepted,
+                acked=self._acked,
+                held=self._accepted - self._settled,
+                held_bytes=self._accepted_bytes - self._settled_bytes,
+                dropped={reason: count for reason, count in self._dropped.items() if count},
+                last_seq=self._seq,
+                fields_repaired=self._fields_repaired,
+                batches=self._batches,
+                reconnects=self._reconnects,
+                partitions=self._partitions,
+            )
+
+    # The sender's side. One thread.
+
+    def sleep(self, more_bytes: int) -> bool:
+        """Asks for a wake once ``more_bytes`` have come in; returns whether they have already."""
+        with self._lock:
+            wake_at_bytes = self._taken_bytes + more_bytes
+            if self._accepted_bytes >= wake_at_bytes:
+                self._wake_at_bytes = _NEVER
+                return True
+            self._wake_at_bytes = wake_at_bytes
+            return False
+
+    def take(self, count_max: int) -> list[Line]:
+        """Takes the oldest lines out, in the order they were offered."""
+        with self._lock:
+            count = min(count_max, len(self._lines))
+            popleft = self._lines.popleft
+            lines = [popleft() for _ in range(count)]
+            self._taken += count
+            self._taken_bytes += sum(len(line) for _, line in lines)
+            self._taken_bytes += count * EVENT_OVERHEAD_BYTES
+            return lines
+
+    def settle(self, events: int, line_bytes: int, lost: DropReason | None = None) -> None:
+        """Counts a batch as acknowledged, or as lost for a reason, and frees its bytes."""
+        with self._lock:
+            if self._abandoned:  # its events are counted as unsent already
+                return
+            self._settled += events
+            self._settled_bytes += line_bytes + events * EVENT_OVERHEAD_BYTES
+            if lost is None:
+                self._acked += events
+                self._batches += 1
+            else:
+                self._dropped[lost] += events
+
+    def connected(self, partitions: int) -> None:
+        """Notes how many partitions there are."""
+        with self._lock:
+            self._partitions = partitions
+
+    def count_reconnect(self) -> None:
+        """Counts a connection that broke."""
+        with self._lock:
+            self._reconnects += 1
+
+    def abandon(self) -> None:
+        """Gives up what is held: it counts as unsent. Nothing is settled after that."""
+        with self._lock:
+            self._shut = self._shut or "closed"
+            self._abandoned = True
+            unsent = self._accepted - self._settled
+            if unsent:
+                self._dropped["unsent"] += unsent
+            self._settled = self._accepted
+            self._settled_bytes = self._accepted_bytes
+            self._lines.clear()
+
+    @property
+    def accepted(self) -> int:
+        """Events accepted so far."""
+        return self._accepted
+
+    @property
+    def taken(self) -> int:
+        """Events that the sender has taken so far."""
+        return self._taken
+
+    @property
+    def settled(self) -> int:
+        """Events that are acknowledged or lost so far."""
+        return self._settled
+
+    @property
+    def lost(self) -> int:
+        """Accepted events that are lost so far."""
+        return self._dropped["refused"] + self._dropped["unsent"]
+
+    def _wake_sender(self) -> None:
+        try:
+            self.wake()
+        except RuntimeError:
+            # The sender's loop is closed, or no thread can be started any more: the interpreter is
+            # on its way out. The next event asks again.
+            self._wake_at_bytes = 0
+
+    def _refuse_invalid(self) -> bool:
+        with self._lock:
+            self._offered += 1
+            if self._shut is None:
+                self._seq += 1
+            self._dropped[self._shut or "invalid"] += 1
+        return False

@@ -1,0 +1,223 @@
+"""The producer: what a bot embeds. Events go in within microseconds and come out in Kafka."""
+
+import asyncio
+import atexit
+import concurrent.futures
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from backchannel.clock import SYSTEM_CLOCK, Clock
+from backchannel.events import Event, new_event_id
+from backchannel.intake import Intake
+from backchannel.kafka import KafkaTransport
+from backchannel.settings import ProducerSettings, SettingsArguments
+from backchannel.stamps import Stamps
+from backchannel.stats import ProducerStats
+from backchannel.thread import SenderThread
+from backchannel.transport import Transport
+from backchannel.turn import Turn
+
+__all__ = ["BoundProducer", "Producer"]
+
+_EXIT_TIMEOUT_S = 2.0
+"""How long the end of the interpreter may wait for a producer that nobody closed."""
+_GRACE_S = 0.25
+"""How long past its time-out an answer of the sender's thread is waited for."""
+
+
+class Producer:
+    """Publishes events to Kafka without ever blocking or breaking the bot.
+
+    ``kafka`` is ``host:port``, several with commas between; it and all settings may also come from
+    the environment (see ``ProducerSettings``). Open one when the bot starts and close it when the
+    bot stops, with ``async with``, or with ``close``.
+
+    ``track`` and ``interaction`` are safe in any thread and task, before the broker is there and
+    while it is gone. What can't be sent is counted in ``stats()``, by reason.
+
+    Raises:
+        SettingsError: settings cannot be used; it tells every mistake at once. Nothing else here
+            ever raises into the bot.
+    """
+
+    def __init__(
+        self,
+        kafka: str | None = None,
+        *,
+        transport: Transport | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        **settings: Unpack[SettingsArguments],
+    ) -> None:
+        if transport is not None and kafka is None:
+            kafka = "memory:0"  # somebody else's transport needs no address of ours
+        self.settings = ProducerSettings.load(kafka, arguments=settings)
+        self._clock = clock
+        self._intake = Intake(
+            new_event_id(), self.settings.buffer_bytes_max, disabled=self.settings.disabled
+        )
+        self._stamps, _ = Stamps.none().bind(_stamped(self.settings))
+        transport = transport or KafkaTransport(self.settings)
+        self._thread = SenderThread(self._intake, transport, self.settings, clock)
+        self._intake.wake = self._wake
+
+    def track(self, event: Event) -> bool:
+        """Takes an event to be sent. Takes microseconds; never blocks, never raises.
+
+        Returns whether it was accepted. If not, ``stats().dropped`` says why.
+        """
+        return self._intake.offer(event, self._stamps)
+
+    def interaction(self, **fields: Any) -> Turn:
+        """Opens a turn, as ``with`` or ``async with``: timed, described, and tracked at its end.
+
+        ``fields`` are those of ``events.Interaction``, e.g. ``conversation_id`` and ``model``.
+        """
+        return Turn(self._intake, self._stamps, self._clock, fields)
+
+    def bind(self, **fields: Any) -> "BoundProducer":
+        """Returns a view of this producer that stamps more envelope fields on every event,
+        e.g. ``tenant_id`` and ``user_id``. An event's own value wins."""
+        return BoundProducer(self._intake, self._stamps, self._clock).bind(**fields)
+
+    def start(self) -> None:
+        """Connects in the background. Without it, the first event does."""
+        if not self.settings.disabled:
+            with suppress(RuntimeError):  # no thread can be started any more: as with an event
+                self._wake()
+
+    async def flush(self, timeout: float = 10.0) -> int:
+        """Waits until what is accepted by now is acknowledged, for ``timeout`` seconds at most.
+
+        Returns how many events of it are not.
+        """
+        lost = self._intake.lost
+        flushing = self._begin_flush(timeout)
+        if flushing is not None and await _done(flushing, timeout + _GRACE_S):
+            return flushing.result()
+        return self._not_acked(lost)
+
+    def flush_sync(self, timeout: float = 10.0) -> int:
+        """Does what ``flush`` does, for bots without an event loop. Blocks."""
+        lost = self._intake.lost
+        flushing = self._begin_flush(timeout)
+        if flushing is not None and _done_sync(flushing, timeout + _GRACE_S):
+            return flushing.result()
+        return self._not_acked(lost)
+
+    async def close(self, timeout: float = 5.0) -> int:
+        """Takes nothing any more, delivers what is held, for ``timeout`` seconds at most, and ends.
+
+        Returns how many events were not acknowledged: they are counted as ``unsent``, though some
+        may have been stored. Closing again returns 0.
+        """
+        lost = self._intake.lost
+        closing = self._begin_close(timeout)
+        if closing is not None:
+            await _done(closing, timeout + _GRACE_S)
+        self._intake.abandon()
+        return self._intake.lost - lost
+
+    def close_sync(self, timeout: float = 5.0) -> int:
+        """Does what ``close`` does, for bots without an event loop. Blocks."""
+        lost = self._intake.lost
+        closing = self._begin_close(timeout)
+        if closing is not None:
+            _done_sync(closing, timeout + _GRACE_S)
+        self._intake.abandon()
+        return self._intake.lost - lost
+
+    def stats(self) -> ProducerStats:
+        """Returns what became of every event, as of now."""
+        return self._intake.stats()
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _wake(self) -> None:
+        if not self._thread.started:
+            atexit.register(self._at_exit)
+        self._thread.wake()
+
+    def _at_exit(self) -> None:
+        self.close_sync(_EXIT_TIMEOUT_S)
+
+    def _not_acked(self, lost_before: int) -> int:
+        """What a flush returns when the sender's thread does not answer, or is not there."""
+        return self._intake.stats().held + self._intake.lost - lost_before
+
+    def _begin_flush(self, timeout: float) -> "concurrent.futures.Future[int] | None":
+        if not self._thread.started:
+            return None
+        try:
+            return self._thread.flush(timeout)
+        except RuntimeError:  # it ends or has ended
+            return None
+
+    def _begin_close(self, timeout: float) -> "concurrent.futures.Future[None] | None":
+        self._intake.close()
+        atexit.unregister(self._at_exit)
+        return self._thread.close(timeout) if self._thread.started else None
+
+
+class BoundProducer:
+    """A view of a producer that stamps fields of its own; as cheap as the producer itself."""
+
+    def __init__(self, intake: Intake, stamps: Stamps, clock: Clock) -> None:
+        self._intake = intake
+        self._stamps = stamps
+        self._clock = clock
+
+    def track(self, event: Event) -> bool:
+        """Takes an event to be sent, as ``Producer.track`` does."""
+        return self._intake.offer(event, self._stamps)
+
+    def interaction(self, **fields: Any) -> Turn:
+        """Opens a turn, as ``Producer.interaction`` does."""
+        return Turn(self._intake, self._stamps, self._clock, fields)
+
+    def bind(self, **fields: Any) -> "BoundProducer":
+        """Returns a view with more fields, over these."""
+        stamps, repaired = self._stamps.bind(fields)
+        if repaired:
+            self._intake.count_repaired(repaired)
+        return BoundProducer(self._intake, stamps, self._clock)
+
+
+def _stamped(settings: ProducerSettings) -> dict[str, str]:
+    fields = {
+        "service": settings.service,
+        "environment": settings.environment,
+        "tenant_id": settings.tenant_id,
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+async def _done(future: "concurrent.futures.Future[Any]", timeout_s: float) -> bool:
+    """Waits for the sender's thread without blocking the loop; returns whether it answered."""
+    loop, answered = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell(_: object) -> None:
+        with suppress(RuntimeError):  # the bot's loop may be closed by then
+            loop.call_soon_threadsafe(answered.set)
+
+    future.add_done_callback(tell)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await answered.wait()
+    return future.done() and not future.cancelled()
+
+
+def _done_sync(future: "concurrent.futures.Future[Any]", timeout_s: float) -> bool:
+    """Waits for the sender's thread; returns whether it answered."""
+    concurrent.futures.wait([future], timeout_s)
+    return future.done() and not future.cancelled()

@@ -1,0 +1,230 @@
+"""Takes events out of the intake, groups them by partition, and sees sealed batches delivered."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable
+from functools import lru_cache
+
+from backchannel.clock import Clock
+from backchannel.errors import BrokenError, RefusedError, UnreachableError
+from backchannel.events import SealedBatch, partition_of
+from backchannel.intake import Intake, Line
+from backchannel.lane import Lane
+from backchannel.outage import Outage
+from backchannel.settings import ProducerSettings
+from backchannel.transport import Transport
+
+__all__ = ["Sender"]
+
+_log = logging.getLogger("backchannel")
+
+_partition_of = lru_cache(maxsize=65_536)(partition_of)
+
+_DEAL_EVENTS = 256
+"""Events moved between two looks at the loop: under 0.2 ms in which no answer is read."""
+_BACKOFF_S = (0.05, 2.0)
+"""First and longest wait between two tries to connect."""
+_AWAY_AFTER_S = 5.0
+"""Without an answer for this long Kafka counts as away."""
+_STALLED_AFTER_S = 30.0
+"""Without an answer for this long the connection is made anew: the broker may have come back
+under another address, which only the first addresses know. Sending twice is harmless."""
+
+
+class Sender:
+    """The core of the producer, in one event loop. ``run`` does the work until it is cancelled."""
+
+    def __init__(
+        self, intake: Intake, transport: Transport, settings: ProducerSettings, clock: Clock
+    ) -> None:
+        self._intake = intake
+        self._transport = transport
+        self._settings = settings
+        self._lanes: list[Lane] = []
+        self._outage = Outage(settings.kafka, clock)
+        self._awake = asyncio.Event()
+        self._hurry = False
+        self._progress = asyncio.Event()
+        self._partitions = 0
+        self._late: set[int] = set()
+        """Partitions whose batch has been waiting for an answer for too long."""
+        self._told: set[str] = set()
+
+    def wake(self) -> None:
+        """There is something to do. Only from the sender's own loop."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Connects, sends, connects anew, for as long as it takes. Ends only by cancellation."""
+        backoff_s = _BACKOFF_S[0]
+        while True:
+            settled = self._intake.settled
+            try:
+                await self._connect_and_send()
+            except UnreachableError as error:
+                self._outage.began(str(error))
+            except Exception as bug:  # noqa: BLE001
+                # A bug of ours or of the client's: said aloud, and the bot's events still go out.
+                self._say_once("the sender failed and starts anew", _where(bug))
+            if self._intake.settled > settled:
+                backoff_s = _BACKOFF_S[0]
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _BACKOFF_S[1])
+
+    async def flush(self, timeout_s: float) -> int:
+        """Waits until all that is accepted by now is settled, for ``timeout_s`` at most.
+
+        Returns how many of those events are not acknowledged.
+        """
+        accepted, lost = self._intake.accepted, self._intake.lost
+        due: list[tuple[Lane, int]] | None = None
+        self._hurry = True
+        self._awake.set()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._until(lambda: self._intake.taken >= accepted)
+                # A lane is in order, so these numbers say when all of those events are through.
+                due = [(lane, lane.dealt) for lane in self._lanes]
+                await self._until(lambda: all(lane.settled >= dealt for lane, dealt in due or ()))
+        except TimeoutError:
+            pass
+        if due is None:  # some are not even dealt, so nothing accepted later is settled
+            waiting = accepted - self._intake.settled
+        else:
+            waiting = sum(max(0, dealt - lane.settled) for lane, dealt in due)
+        return waiting + self._intake.lost - lost
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        while not reached():
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def _connect_and_send(self) -> None:
+        """Sends over one connection until it breaks.
+
+        Raises:
+            UnreachableError: there is no connection.
+        """
+        self._open_lanes(await self._transport.connect())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._deal_events())
+                for lane in self._lanes[: self._partitions]:
+                    group.create_task(self._serve(lane))
+        except* BrokenError as broken:
+            self._intake.count_reconnect()
+            _log.debug("the connection to Kafka is made anew: %s", broken.exceptions[0])
+        finally:
+            await self._transport.close()
+
+    def _open_lanes(self, partitions: int) -> None:
+        self._lanes += [Lane(number) for number in range(len(self._lanes), partitions)]
+        for lane in self._lanes[partitions:]:
+            # The topic was made anew with fewer partitions: what was meant for the others is lost.
+            while lane.sealed is not None or lane.lines:
+                if lane.sealed is None:
+                    self._seal(lane)
+                self._lose(lane, "the partition is gone")
+        self._partitions = partitions
+        self._intake.connected(partitions)
+        if all(lane.sealed is None for lane in self._lanes):
+            # Else the answer to the batch that is waiting says whether it is over.
+            self._outage.ended()
+
+    # From the intake into the lanes.
+
+    async def _deal_events(self) -> None:
+        while True:
+            self._hurry = False
+            self._awake.clear()
+            if not self._intake.sleep(1):
+                await self._awake.wait()
+            # While events come the timer alone wakes us: a wake costs the bot's thread a system
+            # call. After a whole linger without an event we sleep.
+            while await self._linger_and_deal():
+                pass
+
+    async def _linger_and_deal(self) -> bool:
+        if not self._hurry:
+            self._awake.clear()
+            if not self._intake.sleep(self._settings.batch_bytes_max):
+                loop = asyncio.get_running_loop()
+                timer = loop.call_later(self._settings.linger_ms / 1000, self._awake.set)
+                try:
+                    await self._awake.wait()
+                finally:
+                    timer.cancel()
+        self._hurry = False
+        accepted, before = self._intake.accepted, self._intake.taken
+        while (left := accepted - self._intake.taken) > 0:
+            self._deal(self._intake.take(min(left, _DEAL_EVENTS)))
+            await asyncio.sleep(0)
+        # Only now, so that idle lanes find all that has come and seal few and large batches.
+        for lane in self._lanes:
+            if lane.lines:
+                lane.filled.set()
+        self._progress.set()
+        return self._intake.taken > before
+
+    def _deal(self, lines: list[Line]) -> None:
+        lanes, partitions, producer_id = self._lanes, self._partitions, self._intake.producer_id
+        for key, line in lines:
+            lanes[_partition_of(key or producer_id, partitions)].put(line)
+
+    # From the lanes to the broker.
+
+    async def _serve(self, lane: Lane) -> None:
+        while True:
+            while lane.sealed is None and not lane.lines:
+                lane.filled.clear()
+                await lane.filled.wait()
+            await self._deliver(lane, lane.sealed or self._seal(lane))
+
+    def _seal(self, lane: Lane) -> SealedBatch:
+        settings = self._settings
+        return lane.seal(self._intake.producer_id, settings.origin, settings.batch_bytes_max)
+
+    async def _deliver(self, lane: Lane, batch: SealedBatch) -> None:
+        overdue = asyncio.get_running_loop().call_later(_AWAY_AFTER_S, self._overdue, lane)
+        try:
+            async with asyncio.timeout(_STALLED_AFTER_S):
+                await self._transport.send(lane.partition, batch)
+        except RefusedError as error:
+            self._lose(lane, str(error))
+        except TimeoutError as error:
+            raise BrokenError(f"no answer for {_STALLED_AFTER_S:.0f} s") from error
+        else:
+            line_bytes = lane.sealed_line_bytes
+            self._intake.settle(lane.settle(), line_bytes)
+            if not self._late:
+                self._outage.ended()
+        finally:
+            overdue.cancel()
+            self._late.discard(lane.partition)
+        self._progress.set()
+
+    def _overdue(self, lane: Lane) -> None:
+        self._late.add(lane.partition)
+        self._outage.began(f"no answer for {_AWAY_AFTER_S:.0f} s")
+
+    def _lose(self, lane: Lane, reason: str) -> None:
+        """Counts the batch under way as lost."""
+        line_bytes = lane.sealed_line_bytes
+        self._intake.settle(lane.settle(), line_bytes, "refused")
+        self._say_once("Kafka refused a batch, its events are lost and counted", reason)
+
+    def _say_once(self, what: str, why: str) -> None:
+        """Logs what needs a person; once for each reason, however often it happens."""
+        if why not in self._told:
+            self._told.add(why)
+            _log.error("%s: %s", what, why)
+
+
+def _where(bug: BaseException) -> str:
+    """Names an error and its place, without its message: that may hold a bot's data."""
+    while isinstance(bug, BaseExceptionGroup):
+        bug = bug.exceptions[0]
+    frames = traceback.extract_tb(bug.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(bug).__name__}{place}"

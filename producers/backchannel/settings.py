@@ -1,0 +1,176 @@
+"""What a producer can be told, where it is read from, and what it is when nothing is said."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypedDict
+
+from backchannel.errors import SettingsError
+from backchannel.events import BATCH_BYTES_MAX, LIVE
+from backchannel.security import KafkaSecurity
+
+__all__ = ["ProducerSettings", "SettingsArguments"]
+
+_ORIGIN = re.compile(r"live|replay:[A-Za-z0-9_.-]{1,64}")
+_ADDRESS = re.compile(r"[^\s,:/]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}")
+_COMPRESSIONS = ("", "gzip", "snappy", "lz4", "zstd")
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off")
+
+
+class SettingsArguments(TypedDict, total=False):
+    """The settings as keyword arguments of a ``Producer``; see ``ProducerSettings``."""
+
+    service: str
+    environment: str
+    tenant_id: str
+    origin: str
+    disabled: bool
+    buffer_bytes_max: int
+    batch_bytes_max: int
+    linger_ms: int
+    request_timeout_ms: int
+    compression: str
+    client_id: str
+    security: KafkaSecurity
+    security_protocol: str
+    sasl_mechanism: str
+    sasl_username: str
+    sasl_password: str
+    ssl_cafile: str
+    ssl_certfile: str
+    ssl_keyfile: str
+    ssl_key_password: str
+    ssl_context: Any
+    sasl_oauth_token_provider: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProducerSettings:
+    """The settings of one producer.
+
+    Raises:
+        SettingsError: they cannot be used; it tells every mistake at once.
+    """
+
+    kafka: str = ""
+    """Bootstrap servers: ``host:port``, several with commas between."""
+    service: str = ""
+    """Stamped on every event that does not say its own, as are the next two."""
+    environment: str = ""
+    tenant_id: str = ""
+    origin: str = LIVE
+    """``live``, or ``replay:<id>`` for recorded traffic."""
+    disabled: bool = False
+    """Take nothing and start nothing: the same calls, no Kafka."""
+    buffer_bytes_max: int = 32 * 1024 * 1024
+    """Bound on the memory of everything that is accepted and not acknowledged yet."""
+    batch_bytes_max: int = 256 * 1024
+    """Size at which a batch is sealed; a single larger event is a batch of its own."""
+    linger_ms: int = 20
+    """How long an event may wait for others to share its batch."""
+    request_timeout_ms: int = 15_000
+    """How long an answer of the broker may take before the connection counts as dead."""
+    compression: str = ""
+    """``gzip``, ``snappy``, ``lz4`` or ``zstd``; all but ``gzip`` need ``aiokafka``'s extras."""
+    client_id: str = "backchannel"
+    """Names the client in the broker's logs and quotas."""
+    security: KafkaSecurity = field(default_factory=KafkaSecurity)
+
+    def __post_init__(self) -> None:
+        if mistakes := _mistakes(self):
+            raise SettingsError(mistakes)
+
+    @classmethod
+    def load(
+        cls,
+        kafka: str | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        arguments: SettingsArguments | None = None,
+    ) -> "ProducerSettings":
+        """Takes each setting from the arguments, else from the environment, else its default.
+
+        The environment's names are ``BACKCHANNEL_`` and the setting's name in capitals, e.g.
+        ``BACKCHANNEL_KAFKA`` and ``BACKCHANNEL_LINGER_MS``; those of ``KafkaSecurity`` begin with
+        ``BACKCHANNEL_KAFKA_``.
+
+        Raises:
+            SettingsError: every mistake at once, also those of ``KafkaSecurity``.
+        """
+        environ = os.environ if environ is None else environ
+        given: dict[str, Any] = dict(arguments or {})
+        if kafka is not None:
+            given["kafka"] = kafka
+        own = {name: given.pop(name) for name in _NAMES if name in given}
+        mistakes: list[str] = []
+        values = {**_read(environ, mistakes), **own}
+        if "security" not in values:
+            try:
+                values["security"] = KafkaSecurity.from_env(environ, **given)
+            except SettingsError as error:
+                mistakes += error.mistakes
+        elif given:
+            mistakes.append(f"security is given, so {', '.join(sorted(given))} cannot be")
+        try:
+            settings = cls(**values)
+        except SettingsError as error:
+            mistakes += error.mistakes
+        if mistakes:
+            raise SettingsError(mistakes)
+        return settings
+
+
+_NAMES = tuple(each.name for each in fields(ProducerSettings))
+
+
+def _read(environ: Mapping[str, str], mistakes: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for each in fields(ProducerSettings):
+        variable = f"BACKCHANNEL_{each.name.upper()}"
+        text = environ.get(variable, "").strip()
+        if not text or each.name == "security":
+            continue
+        if each.type is bool:
+            if text.lower() in _TRUE + _FALSE:
+                values[each.name] = text.lower() in _TRUE
+            else:
+                mistakes.append(f"{variable} must be 1 or 0")
+        elif each.type is int:
+            if text.isascii() and text.isdigit():
+                values[each.name] = int(text)
+            else:
+                mistakes.append(f"{variable} must be a whole number")
+        else:
+            values[each.name] = text
+    return values
+
+
+def _mistakes(settings: ProducerSettings) -> list[str]:
+    mistakes = []
+    addresses = [address.strip() for address in settings.kafka.split(",")]
+    if not settings.kafka:
+        if not settings.disabled:
+            mistakes.append(
+                "no Kafka address: pass it to Producer(), or set BACKCHANNEL_KAFKA "
+                "(or BACKCHANNEL_DISABLED=1 to send nothing)"
+            )
+    elif not all(_ADDRESS.fullmatch(address) for address in addresses):
+        mistakes.append("kafka must be host:port, several with commas between")
+    for name in ("service", "environment", "tenant_id", "client_id"):
+        if len(getattr(settings, name)) > 256:
+            mistakes.append(f"{name} is longer than 256 characters")
+    if not _ORIGIN.fullmatch(settings.origin):
+        mistakes.append("origin must be live or replay:<id>, the id of letters, digits, _ . -")
+    for name, least, most in (
+        ("buffer_bytes_max", 64 * 1024, 2**40),
+        ("batch_bytes_max", 1024, BATCH_BYTES_MAX // 2),
+        ("linger_ms", 0, 10_000),
+        ("request_timeout_ms", 100, 600_000),
+    ):
+        if not least <= getattr(settings, name) <= most:
+            mistakes.append(f"{name} must be between {least} and {most}")
+    if settings.compression not in _COMPRESSIONS:
+        mistakes.append(f"compression must be one of {', '.join(_COMPRESSIONS[1:])}, or empty")
+    return mistakes
