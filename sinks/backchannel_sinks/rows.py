@@ -1,0 +1,242 @@
+"""From records to the body of an insert. Pure: the same records give the same bytes.
+
+A record that our own code stamped is not decoded: its lines are JSON rows already, and each gets
+its coordinates put in front. Any other record is judged line by line; what is accepted is written
+anew from the model, so ClickHouse never sees a byte that was not understood.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+from zlib import crc32
+
+from pydantic import BaseModel, ValidationError
+
+from backchannel.events import (
+    ALERT_SCHEMA,
+    BATCH_BYTES_MAX,
+    DEAD_VALUE_BYTES_MAX,
+    WINDOW_SCHEMA,
+    Alert,
+    DeadLetter,
+    Rejected,
+    Window,
+    encode_event,
+    open_batch,
+)
+from backchannel_sinks.block import Block
+from backchannel_sinks.numbers import ProducerNumbers
+from backchannel_sinks.records import Record
+
+__all__ = ["BuildRows", "Rows", "alert_rows", "dead_letter_rows", "event_rows", "window_rows"]
+
+STAGE = "sink"
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+BuildRows = Callable[[Block, ProducerNumbers, bool], "Rows"]
+
+
+@dataclass(slots=True)
+class Rows:
+    """What became of a block: ``lines == stored + duplicate + len(dead)``."""
+
+    parts: list[bytes] = field(default_factory=list)
+    """Lines of the insert body."""
+    lines: int = 0
+    duplicate: int = 0
+    unknown_fields: int = 0
+    lost_records: int = 0
+    """Records that are missing between the numbers of their producers."""
+    dead: list[DeadLetter] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
+    """The last record number of each producer in the block."""
+
+    @property
+    def stored(self) -> int:
+        return len(self.parts)
+
+    @property
+    def body(self) -> bytes:
+        return b"\n".join(self.parts)
+
+
+def event_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) -> Rows:
+    """Builds the rows of ``events``. ``judge_all`` takes no stamp on trust: for a block that
+    ClickHouse refused."""
+    rows = Rows()
+    for record in block.records:
+        opened = open_batch(record.value, record.headers)
+        rows.lines += len(opened.lines)
+        if opened.pseq is not None and not _is_new(rows, numbers, opened.producer_id, opened.pseq):
+            rows.duplicate += len(opened.lines)
+            continue
+        prefix = (
+            b'{"_partition":%d,"_offset":%d,"_broker_time":%b,"_producer":%b,"_pseq":%d,'
+            b'"_origin":"%b","_epoch":%d,"_line":'
+            % (
+                block.place.partition,
+                record.offset,
+                _instant(record.broker_time_ms),
+                json.dumps(opened.producer_id).encode(),
+                opened.pseq or 0,
+                opened.origin.encode(),
+                block.epoch,
+            )
+        )
+        if opened.trusted and not judge_all and _are_objects(opened.lines):
+            rows.parts += [
+                b"%b%d,%b" % (prefix, number, line[1:]) for number, line in enumerate(opened.lines)
+            ]
+            continue
+        for number, verdict in enumerate(opened.verdicts()):
+            if isinstance(verdict, Rejected):
+                rows.dead.append(_dead(block, record, number, verdict.reason, opened.lines[number]))
+            else:
+                rows.unknown_fields += verdict.unknown_fields
+                line = encode_event(verdict.event)
+                rows.parts.append(b"%b%d,%b" % (prefix, number, line[1:]))
+    return rows
+
+
+def window_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) -> Rows:
+    """Builds the rows of ``metric_windows``."""
+    rows = Rows()
+    for record in block.records:
+        lines = (record.value or b"").split(b"\n")
+        rows.lines += len(lines)
+        prefix = b'{"_partition":%d,"_offset":%d,"_epoch":%d,"_line":' % (
+            block.place.partition,
+            record.offset,
+            block.epoch,
+        )
+        if not judge_all and _is_stamped(record, lines, WINDOW_SCHEMA) and _are_objects(lines):
+            rows.parts += [
+                b"%b%d,%b" % (prefix, number, line[1:]) for number, line in enumerate(lines)
+            ]
+            continue
+        for number, line in enumerate(lines):
+            read = _read(Window, line)
+            if isinstance(read, str):
+                rows.dead.append(_dead(block, record, number, read, line))
+            else:
+                canonical = read.model_dump_json().encode()
+                rows.parts.append(b"%b%d,%b" % (prefix, number, canonical[1:]))
+    return rows
+
+
+def alert_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) -> Rows:
+    """Builds the rows of ``alerts``."""
+    rows = Rows()
+    for record in block.records:
+        rows.lines += 1
+        read = _read(Alert, record.value or b"")
+        major = dict(record.headers).get("schema", ALERT_SCHEMA.encode()).split(b".")[0]
+        if isinstance(read, str):
+            rows.dead.append(_dead(block, record, 0, read, record.value or b""))
+        elif major != ALERT_SCHEMA.encode().split(b".")[0]:
+            reason = f"an alert of another schema version: this reader knows {ALERT_SCHEMA}"
+            rows.dead.append(_dead(block, record, 0, reason, record.value or b""))
+        else:
+            rows.parts.append(
+                b'{"_partition":%d,"_offset":%d,"_epoch":%d,%b'
+                % (
+                    block.place.partition,
+                    record.offset,
+                    block.epoch,
+                    read.model_dump_json().encode()[1:],
+                )
+            )
+    return rows
+
+
+def dead_letter_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) -> Rows:
+    """Builds the rows of ``dead_letters``. A dead letter is never diverted again: a record that
+    nobody of ours wrote is kept under its own coordinates."""
+    rows = Rows()
+    for record in block.records:
+        rows.lines += 1
+        try:
+            letter = DeadLetter.read(record.value, record.headers)
+        except ValueError as error:
+            letter = _dead(block, record, 0, str(error), record.value or b"")
+        rows.parts.append(
+            json.dumps(
+                {
+                    "topic": letter.topic,
+                    "partition": letter.partition,
+                    "offset": letter.offset,
+                    "line": letter.line,
+                    "reason": letter.reason,
+                    "stage": letter.stage,
+                    "broker_time": letter.broker_time_ms / 1000,
+                    # Text for people; the bytes themselves stay on chat.dead.
+                    "value": letter.value[:DEAD_VALUE_BYTES_MAX].decode(
+                        "utf-8", "backslashreplace"
+                    ),
+                    "value_bytes": len(letter.value),
+                    "value_sha256": hashlib.sha256(letter.value).hexdigest(),
+                    "_partition": block.place.partition,
+                    "_offset": record.offset,
+                    "_epoch": block.epoch,
+                }
+            ).encode()
+        )
+    return rows
+
+
+def _is_new(rows: Rows, numbers: ProducerNumbers, producer_id: str, pseq: int) -> bool:
+    last = rows.numbers.get(producer_id)
+    if last is None:
+        last = numbers.last(producer_id)
+    if last is not None and pseq <= last:
+        return False
+    if last is not None:
+        rows.lost_records += pseq - last - 1
+    rows.numbers[producer_id] = pseq
+    return True
+
+
+def _are_objects(lines: Iterable[bytes]) -> bool:
+    return all(line.startswith(b'{"') for line in lines)
+
+
+def _is_stamped(record: Record, lines: Sequence[bytes], schema: str) -> bool:
+    """Says whether our own code wrote the record and its bytes are intact."""
+    value = record.value or b""
+    headers = dict(record.headers)
+    return (
+        len(value) <= BATCH_BYTES_MAX
+        and headers.get("schema") == schema.encode()
+        and headers.get("count") == b"%d" % len(lines)
+        and headers.get("crc32") == b"%08x" % crc32(value)
+    )
+
+
+def _read(model: type[_Model], line: bytes) -> _Model | str:
+    try:
+        return model.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = str(first["loc"][0]) if first["loc"] else model.__name__.lower()
+        return f"not a {model.__name__.lower()}: {place}: {first['msg']}"
+
+
+def _dead(block: Block, record: Record, line: int, reason: str, value: bytes) -> DeadLetter:
+    return DeadLetter(
+        topic=block.place.topic,
+        partition=block.place.partition,
+        offset=record.offset,
+        line=line,
+        reason=reason,
+        stage=STAGE,
+        broker_time_ms=record.broker_time_ms,
+        value=value,
+    )
+
+
+def _instant(ms: int) -> bytes:
+    """Returns an instant as ClickHouse reads it in JSON: seconds with three decimals."""
+    return b"%d.%03d" % divmod(max(ms, 0), 1000)

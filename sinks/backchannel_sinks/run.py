@@ -1,0 +1,192 @@
+"""The sink as a process: wait for Kafka and ClickHouse, run until told to stop."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from backchannel.clock import SYSTEM_CLOCK
+from backchannel.events.topics import CONTROL
+from backchannel.security import KafkaSecurity
+from backchannel_sinks.clickhouse.connection import connect
+from backchannel_sinks.clickhouse.store import ClickHouseStore
+from backchannel_sinks.counters import Counters
+from backchannel_sinks.errors import SinkStoppedError
+from backchannel_sinks.feeds import FEEDS
+from backchannel_sinks.lane import BlockLimits
+from backchannel_sinks.settings import SinkSettings
+from backchannel_sinks.sink import Sink
+from backchannel_sinks.sink_kafka import KafkaDeadLetters, KafkaOffsets, SinkConsumer
+
+__all__ = ["configure_logs", "run_sink", "sink_main"]
+
+_WAIT_S = 1.0
+_REPORT_S = 60.0
+
+log = structlog.get_logger("backchannel.sink")
+
+
+async def run_sink(settings: SinkSettings, stop: asyncio.Event) -> None:
+    """Stores what is on the topics until ``stop`` is set.
+
+    Waits for Kafka and its topics as long as it takes; while ClickHouse is away, records wait.
+
+    Raises:
+        SinkStoppedError: going on could lose or double rows; the message says what to do.
+        SettingsError: the settings of the Kafka connection are wrong.
+    """
+    security = KafkaSecurity.from_env().aiokafka()
+    consumer = await _connected(settings, security, stop)
+    if consumer is None:
+        return
+    url = settings.clickhouse.get_secret_value()
+    store = ClickHouseStore(
+        lambda: connect(url, settings.database, answer_timeout_s=settings.sink_insert_timeout_s),
+        SYSTEM_CLOCK,
+    )
+    dead_letters = KafkaDeadLetters(settings, security)
+    counters = Counters()
+    sink = Sink(
+        KafkaOffsets(consumer),
+        store,
+        dead_letters,
+        counters,
+        SYSTEM_CLOCK,
+        BlockLimits(
+            settings.sink_block_rows_max,
+            settings.sink_block_bytes_max,
+            settings.sink_linger_ms * 1000,
+        ),
+    )
+    report = asyncio.create_task(_report(counters))
+    try:
+        await dead_letters.start()
+        epochs = await _epochs(settings, security)
+        await SinkConsumer(settings, security, consumer, sink, epochs).run(stop)
+    finally:
+        report.cancel()
+        sink.revoke()
+        await consumer.stop()
+        await dead_letters.stop()
+        store.close()
+        log.info("sink_stopped", **counters.facts())
+
+
+def sink_main(settings: SinkSettings) -> NoReturn:
+    """Runs the sink as a process, until SIGTERM or Ctrl-C, and ends the process."""
+    configure_logs()
+    code = asyncio.run(_main(settings))
+    sys.stderr.flush()
+    # Not sys.exit: a statement that nobody waits for any more has a thread, and that would be
+    # waited for.
+    os._exit(code)
+
+
+async def _main(settings: SinkSettings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await run_sink(settings, stop)
+    except SinkStoppedError as error:
+        log.error("sink_stopped_itself", why=str(error))
+        return 1
+    except (KafkaError, OSError) as error:
+        log.error("kafka_lost", why=type(error).__name__)
+        return 1
+    return 0
+
+
+async def _connected(
+    settings: SinkSettings, security: dict[str, Any], stop: asyncio.Event
+) -> AIOKafkaConsumer | None:
+    """Returns a consumer once Kafka answers and has every topic; ``None`` when told to stop."""
+    told = ""
+    while not stop.is_set():
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka,
+            client_id="backchannel-sink",
+            group_id=settings.sink_group,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            session_timeout_ms=settings.sink_session_timeout_ms,
+            heartbeat_interval_ms=settings.sink_session_timeout_ms // 3,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            fetch_max_bytes=32 * 1024 * 1024,
+            **security,
+        )
+        try:
+            await consumer.start()
+            missing = set(FEEDS) | {CONTROL.name}
+            missing -= set(await consumer.topics())
+            if not missing:
+                return consumer
+            why = f"no topic {', '.join(sorted(missing))}: run `backchannel migrate`"
+        except (KafkaError, OSError) as error:
+            why = f"Kafka does not answer ({type(error).__name__})"
+        await consumer.stop()
+        if why != told:
+            told = why
+            log.warning("sink_waiting", why=why)
+        await asyncio.sleep(_WAIT_S)
+    return None
+
+
+async def _epochs(settings: SinkSettings, security: dict[str, Any]) -> dict[str, int]:
+    """Returns when each topic was made, as its maker noted on ``chat.control``."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka, enable_auto_commit=False, **security
+    )
+    await consumer.start()
+    try:
+        partition = TopicPartition(CONTROL.name, 0)
+        consumer.assign([partition])
+        await consumer.seek_to_beginning(partition)
+        end = (await consumer.end_offsets([partition]))[partition]
+        epochs: dict[str, int] = {}
+        while await consumer.position(partition) < end:
+            for record in (await consumer.getmany(timeout_ms=1000)).get(partition, []):
+                key = (record.key or b"").decode("utf-8", "replace")
+                if key.startswith("epoch/") and record.value:
+                    epochs[key.removeprefix("epoch/")] = int(json.loads(record.value)["epoch"])
+        return epochs
+    finally:
+        await consumer.stop()
+
+
+async def _report(counters: Counters) -> None:
+    before = counters.facts()
+    while True:
+        await asyncio.sleep(_REPORT_S)
+        now = counters.facts()
+        if now != before:
+            log.info("sink_progressed", **now)
+            before = now
+
+
+def configure_logs() -> None:
+    """Logs as lines of JSON, or for a person where one looks on. Level: ``BACKCHANNEL_LOG``."""
+    # aiokafka logs an error at each attempt; what it comes to is told here, once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    level = os.environ.get("BACKCHANNEL_LOG", "info").lower()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(
+            {"debug": 10, "info": 20, "warning": 30, "error": 40}.get(level, 20)
+        ),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer()
+            if sys.stderr.isatty()
+            else structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

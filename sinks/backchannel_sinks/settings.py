@@ -1,0 +1,29 @@
+"""Settings of the sink: from arguments, else from ``BACKCHANNEL_…``, else these defaults."""
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["SinkSettings"]
+
+
+class SinkSettings(BaseSettings):
+    """What the sink can be told. Security of the Kafka connection: ``backchannel.security``."""
+
+    model_config = SettingsConfigDict(env_prefix="BACKCHANNEL_", frozen=True, extra="ignore")
+
+    kafka: str
+    """Bootstrap servers, ``host:port[,host:port…]``."""
+    clickhouse: SecretStr
+    """ClickHouse's HTTP URL; may hold user and password."""
+    database: str = "backchannel"
+    sink_group: str = "backchannel-sink"
+    sink_block_rows_max: int = 50_000
+    """Rows of one insert; a block is cut between records."""
+    sink_block_bytes_max: int = 24 * 1024 * 1024
+    sink_linger_ms: int = 1_000
+    """How long a record waits for others to be inserted with. A block a partition is inserted each
+    time, and an insert of one row into the wide table costs about 30 ms of CPU."""
+    sink_held_bytes_max: int = 64 * 1024 * 1024
+    """Records fetched and not inserted, in all partitions; beyond, nothing is fetched."""
+    sink_insert_timeout_s: int = 30
+    sink_session_timeout_ms: int = 10_000
