@@ -1,6 +1,25 @@
 """Fixtures that every test may ask for; the code behind them is in tests/support."""
 
+import os
+
+from hypothesis import settings
+
 from support.broker import kafka, private_kafka
 from support.endpoint import clickhouse, private_clickhouse, shared_endpoint
+from support.stack import stack
+from support.worker_process import worker_factory
 
-__all__ = ["clickhouse", "kafka", "private_clickhouse", "private_kafka", "shared_endpoint"]
+__all__ = [
+    "clickhouse",
+    "kafka",
+    "private_clickhouse",
+    "private_kafka",
+    "shared_endpoint",
+    "stack",
+    "worker_factory",
+]
+
+# The same examples each time in CI; new ones each time where somebody looks for faults.
+settings.register_profile("seeded", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("full", max_examples=2_000, deadline=None, print_blob=True)
+settings.load_profile("full" if os.environ.get("BACKCHANNEL_FAULTS") == "full" else "seeded")

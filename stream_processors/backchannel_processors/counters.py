@@ -1,0 +1,41 @@
+"""What became of every line: the law is received = counted + late + duplicate + rejected +
+not_measured, at every moment."""
+
+from dataclasses import asdict, dataclass
+
+__all__ = ["Counters"]
+
+
+@dataclass(slots=True)
+class Counters:
+    """Lines of ``chat.events`` as one process saw them, unweighted, since it started.
+
+    After a restart the records since the last checkpoint are read, and counted here, once more;
+    the windows hold them once.
+    """
+
+    received: int = 0
+    counted: int = 0
+    """In a window."""
+    late: int = 0
+    """In no window: theirs was closed."""
+    duplicate: int = 0
+    """Seen before."""
+    rejected: int = 0
+    """No event: the sink puts them on ``chat.dead``."""
+    not_measured: int = 0
+    """Events of a type that has no measures: skipped, with reason ``not_measured``."""
+    clamped: int = 0
+    """Of those counted: put into the window of the broker's time, their own being impossible."""
+    lost_records: int = 0
+    """Records that a producer numbered and nobody saw."""
+
+    def balance(self) -> int:
+        """Returns received less what became of it: 0, or the law is broken."""
+        return self.received - (
+            self.counted + self.late + self.duplicate + self.rejected + self.not_measured
+        )
+
+    def as_fields(self) -> dict[str, int]:
+        """Returns the counts by name, for a log line."""
+        return asdict(self)

@@ -1,0 +1,232 @@
+"""The merge agent: partials in; rows and alerts out; its state on a changelog and on the alerts."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from faust.types import Message as Received
+from pydantic import ValidationError
+
+from backchannel.events import ALERT_SCHEMA, Alert, Window
+from backchannel.events.topics import ALERTS, METRICS, PARTIALS
+from backchannel_processors.alerting import AlertBook
+from backchannel_processors.errors import StateError
+from backchannel_processors.merge_partition import LONG_S, MergePartition, MergeRules
+from backchannel_processors.outbox_kafka import Message
+from backchannel_processors.partials import decode_bundle
+from backchannel_processors.rows import seal_rows
+from backchannel_processors.settings import WorkerSettings
+from backchannel_processors.shell import Alarm, Pace, Tools, admits, begin, pause, write_checkpoints
+from backchannel_processors.source_partition import BASE_S
+from backchannel_processors.topics import MERGE_CHANGELOG
+from backchannel_processors.watch import ProgressWatch
+
+__all__ = ["MergeAgent"]
+
+_ROWS_PER_RECORD = 100
+_LONG_ROWS_S = 5.0
+_EVALUATE_S = 0.01
+
+
+class MergeAgent:
+    """Owns the merge partitions of this worker. Everything runs on one event loop."""
+
+    topic = PARTIALS.name
+
+    def __init__(self, tools: Tools, rules: MergeRules, settings: WorkerSettings) -> None:
+        self._tools = tools
+        self._rules = rules
+        self._idle_check_s = settings.idle_check_s
+        self._parts: dict[int, MergePartition] = {}
+        self._open = False
+        self._news = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._alarm = Alarm(self._news.set)
+        self._assignments = 0
+        self._evaluated = Pace(_EVALUATE_S, tools.clock)
+        self._rows = Pace(settings.flush_s, tools.clock)
+        self._long_rows = Pace(max(_LONG_ROWS_S, settings.flush_s), tools.clock)
+        self._saved = Pace(settings.checkpoint_s, tools.clock)
+        self._watch = ProgressWatch(self.topic)
+
+    async def open(self, partitions: set[int]) -> None:
+        """Takes over partitions: restores their states and alerts, commits where they go on.
+
+        Raises:
+            StateError: a state or alert cannot be read here, or belongs to another log.
+        """
+        assignment = self._assignments
+        tools, now_us = self._tools, self._tools.clock.now_us()
+        entries = await tools.reader.read(MERGE_CHANGELOG.name, partitions)
+        alerts = await tools.reader.read(ALERTS.name, partitions)
+        begins = await tools.reader.begins(self.topic, partitions)
+        parts: dict[int, MergePartition] = {}
+        for partition in sorted(partitions):
+            book = AlertBook(self._rules.alerts)
+            book.restore(_read_alert(value) for _, value in alerts[partition] if value is not None)
+            part = parts[partition] = MergePartition(
+                self._rules, book, next_offset=begins[partition], now_us=now_us
+            )
+            part.restore(
+                ((key, value) for key, value in entries[partition] if key is not None), now_us
+            )
+        offsets = await begin(tools, self.topic, dict(parts))
+        await tools.commit(self.topic, offsets)
+        if assignment != self._assignments:
+            return  # they were given back meanwhile
+        await self._post_alerts(
+            (partition, alert)
+            for partition, part in parts.items()
+            for alert in part.restored_alerts(now_us)
+        )
+        self._parts = parts
+        self._open = True
+        self._news.set()
+
+    async def close(self) -> None:
+        """Gives the partitions back, with everything written; nothing is written afterwards."""
+        self._open = False
+        self._assignments += 1
+        async with self._writing:
+            if self._parts:
+                await self._write()
+            self._parts = {}
+
+    async def take(self, received: Received) -> None:
+        """Takes the next record."""
+        part = self._parts.get(received.partition)
+        if part is None or not await admits(
+            self._tools, self.topic, received.partition, part, received.offset
+        ):
+            return
+        if not self._open or self._parts.get(received.partition) is not part:
+            return  # the partition was given back meanwhile
+        part.take(received.offset, decode_bundle(received.value or b""), self._now_us())
+        self._news.set()
+
+    async def run(self) -> None:
+        """Tells what changes, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tell())
+            tasks.create_task(self._follow_silence())
+
+    async def _tell(self) -> None:
+        while True:
+            await self._news.wait()
+            await pause(self._evaluated.wait_s)
+            self._news.clear()
+            if not self._open:
+                continue
+            async with self._writing:
+                started_us = self._tools.clock.monotonic_us()
+                await self._evaluate()
+                self._evaluated.done(started_us)
+                await self._tell_rows()
+            if any(part.has_news for part in self._parts.values()):
+                self._alarm.set(self._rows.wait_s or self._saved.wait_s)
+            elif any(part.has_rows for part in self._parts.values()):
+                self._alarm.set(self._rows.wait_s or self._long_rows.wait_s)
+
+    async def _evaluate(self) -> None:
+        now_us = self._now_us()
+        await self._post_alerts(
+            [
+                (partition, alert)
+                for partition, part in self._parts.items()
+                for alert in part.alerts(now_us)
+            ]
+        )
+
+    async def _tell_rows(self) -> None:
+        started_us = self._tools.clock.monotonic_us()
+        if self._rows.wait_s > 0:
+            return
+        if self._saved.wait_s > 0:
+            long = self._long_rows.wait_s <= 0
+            await self._tools.outbox.post(self._row_messages(long=long))
+            if long:
+                self._long_rows.done(started_us)
+        else:
+            await self._write()
+            self._saved.done(started_us)
+        self._rows.done(started_us)
+
+    async def _follow_silence(self) -> None:
+        """Closes windows that wait for nobody, and sees that records keep coming."""
+        while True:
+            await asyncio.sleep(self._idle_check_s)
+            parts = self._parts
+            ends = await self._tools.reader.ends(self.topic, parts)
+            if parts is self._parts and self._open:
+                self._watch.look({n: (p.next_offset, ends[n]) for n, p in parts.items()})
+                self._news.set()
+
+    async def _write(self) -> None:
+        """Tells everything and writes a checkpoint of every partition that has news."""
+        now_us = self._now_us()
+        news: list[Message] = []
+        checkpoints = {}
+        for partition, part in self._parts.items():
+            # What stays untold for the longer rhythm of 60 s windows is not forgotten either.
+            long = self._long_rows.wait_s <= 0 or not self._open
+            news += _messages(partition, _told(part, now_us, long=long))
+            if part.has_news:
+                checkpoints[partition] = (part.checkpoint(), part.next_offset)
+        if self._long_rows.wait_s <= 0:
+            self._long_rows.done(self._tools.clock.monotonic_us())
+        await write_checkpoints(self._tools, self.topic, MERGE_CHANGELOG.name, news, checkpoints)
+
+    def _row_messages(self, *, long: bool) -> list[Message]:
+        now_us = self._now_us()
+        messages: list[Message] = []
+        for partition, part in self._parts.items():
+            messages += _messages(partition, _told(part, now_us, long=long))
+        return messages
+
+    async def _post_alerts(self, alerts: Iterable[tuple[int, Alert]]) -> None:
+        decided = list(alerts)
+        await self._tools.outbox.post(
+            Message(
+                ALERTS.name,
+                partition,
+                alert.model_dump_json().encode(),
+                alert.alert_id.encode(),
+                (("schema", ALERT_SCHEMA.encode()),),
+            )
+            for partition, alert in decided
+        )
+        for _, alert in decided:
+            self._tools.log.info(
+                f"alert_{'fired' if alert.state == 'firing' else 'resolved'}",
+                rule=alert.rule,
+                alert_id=alert.alert_id,
+                transition=alert.transition,
+                delay_ms=(alert.evaluated_at_us - alert.trigger_event_at_us) // 1_000,
+            )
+
+    def _now_us(self) -> int:
+        return self._tools.clock.now_us()
+
+
+def _told(part: MergePartition, now_us: int, *, long: bool) -> Iterator[Window]:
+    yield from part.rows(BASE_S, now_us)
+    if long:
+        yield from part.rows(LONG_S, now_us)
+    yield from part.finals(now_us)
+
+
+def _messages(partition: int, rows: Iterator[Window]) -> list[Message]:
+    messages: list[Message] = []
+    while chunk := list(islice(rows, _ROWS_PER_RECORD)):
+        sealed = seal_rows(chunk)
+        messages.append(Message(METRICS.name, partition, sealed.value, None, sealed.headers))
+    return messages
+
+
+def _read_alert(value: bytes) -> Alert:
+    try:
+        return Alert.model_validate_json(value)
+    except ValidationError as error:
+        raise StateError(
+            "a record on chat.alerts is not of this pipeline: only workers may write there"
+        ) from error

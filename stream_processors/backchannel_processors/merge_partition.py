@@ -1,0 +1,466 @@
+"""The series of one merge partition: the whole state of the merge agent, without I/O.
+
+    bundle ──▶ take ──▶ states by series, window and source; their sum
+                          │  rows: windows of 10 s and of 60 s that changed
+                          │  alerts: rules over sliding spans of live 10 s windows
+                          │  checkpoint: states and notices, then how far everything has come
+                          ▼
+              restore ◀── what checkpoints wrote
+
+Of two states of the same series, window and source the one with the higher offset counts: repeats
+and what a frozen process wrote change nothing. Longer windows are sums of the 10 s windows, which
+are held for as long as any of them may change; so nothing is ever counted into them twice.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from backchannel.events import LIVE, Alert, Window
+from backchannel_processors.alerting import AlertBook, Span
+from backchannel_processors.groupings import Dims
+from backchannel_processors.measures import Measures, merged
+from backchannel_processors.partials import VERSION, Bundle, Notice, Partial, Progress
+from backchannel_processors.rows import Identity, Standing, row
+from backchannel_processors.rules import Rules
+from backchannel_processors.source_partition import BASE_S
+from backchannel_processors.states import Entry, decode_state, encode_state
+
+__all__ = ["LONG_S", "MergePartition", "MergeRules"]
+
+LONG_S = 60
+"""Width of the windows that are made of 10 s windows."""
+
+_SECOND_US = 1_000_000
+_FOR_EVER_US = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRules:
+    """When windows are closed and forgotten."""
+
+    sources: int
+    """Partitions of ``chat.events``: each has its say in when a window is closed."""
+    alerts: Rules
+    lateness_s: int = 60
+    remember_s: int = 120
+    idle_s: int = 10
+    silent_s: int = 300
+    """How long a source partition without an owner can hold windows open."""
+
+
+class _Series:
+    """One series in one 10 s window: the states of all sources, and their sum."""
+
+    __slots__ = ("offsets", "parts", "total")
+
+    def __init__(self) -> None:
+        self.parts: dict[int, Partial] = {}
+        self.total = Measures()
+        self.offsets = 0
+        """Sum over the parts of last offset + 1."""
+
+    def take(self, partial: Partial) -> bool:
+        """Puts a state in the place of an older one; says whether it was news."""
+        known = self.parts.get(partial.source)
+        if known is not None and partial.last_offset <= known.last_offset:
+            return False
+        self.parts[partial.source] = partial
+        if known is None:
+            self.total.add(partial.measures)
+            self.offsets += partial.last_offset + 1
+        else:
+            self.total.exchange(known.measures, partial.measures)
+            self.offsets += partial.last_offset - known.last_offset
+        return True
+
+
+_SeriesKey = tuple[str, Dims]
+_RowKey = tuple[str, int, int, str, Dims]  # origin, width, start, grouping, dims
+
+
+@dataclass(slots=True)
+class _Origin:
+    heard_us: int = 0
+    """Wall clock of its newest partial."""
+    windows: dict[int, dict[_SeriesKey, _Series]] = field(default_factory=dict)
+    told: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Standing that was published, by width and start."""
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    v: int
+    next_offset: int
+
+
+class _PartState(msgspec.Struct, array_like=True, frozen=True):
+    v: int
+    taken_offset: int
+    """Offset on ``chat.partials`` of the record that it came with."""
+    partial: Partial
+
+
+class _NoticeState(msgspec.Struct, array_like=True, frozen=True):
+    v: int
+    notice: Notice
+
+
+class _Key(msgspec.Struct, array_like=True, frozen=True):
+    kind: str
+
+
+class _PartKey(msgspec.Struct, array_like=True, frozen=True):
+    kind: str
+    origin: str
+    grouping: str
+    dims: Dims
+    window_start: int
+    source: int
+
+
+class _NoticeKey(msgspec.Struct, array_like=True, frozen=True):
+    kind: str
+    source: int
+
+
+_META_KEY = encode_state(_Key("meta"))
+_decode_key = msgspec.json.Decoder(_Key).decode
+_decode_part_key = msgspec.json.Decoder(_PartKey).decode
+
+
+class MergePartition:
+    """All series of one partition of ``chat.partials``. Owned by one task at a time."""
+
+    def __init__(
+        self, rules: MergeRules, book: AlertBook, *, next_offset: int, now_us: int
+    ) -> None:
+        self.next_offset = next_offset
+        """Offset of the record that has to come next."""
+        self._rules = rules
+        self._book = book
+        self._origins: dict[str, _Origin] = {}
+        self._notices: dict[int, Notice] = {}
+        self._heard_us = dict.fromkeys(range(rules.sources), now_us)
+        self._incomplete: set[tuple[str, str, int]] = set()
+        self._unsaved: dict[_PartKey, int] = {}
+        self._unsaved_notices: dict[int, None] = {}
+        self._gone: list[Entry] = []
+        self._rows: dict[int, dict[_RowKey, None]] = {BASE_S: {}, LONG_S: {}}
+        self._restless: dict[_SeriesKey, None] = {}
+        self._time_us = 0
+        self._ahead_offset = -1
+        self._changed = False
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def take(self, offset: int, bundle: Bundle, now_us: int) -> None:
+        """Takes in the next record of the partition."""
+        assert offset >= self.next_offset, "records are taken in order"
+        self.next_offset = offset + 1
+        self._changed = True
+        for partial in bundle.partials:
+            self._take_partial(partial, offset, now_us)
+        for notice in bundle.notices:
+            self._take_notice(notice, now_us)
+
+    def _take_partial(self, partial: Partial, offset: int, now_us: int) -> None:
+        origin = self._origins.setdefault(partial.origin, _Origin())
+        origin.heard_us = now_us
+        start = partial.window_start
+        if self._is_forgotten(partial.origin, start):
+            return
+        key = (partial.grouping, partial.dims)
+        series = origin.windows.setdefault(start, {}).setdefault(key, _Series())
+        if not series.take(partial):
+            return
+        self._unsaved[_part_key(partial)] = offset
+        self._touch(partial.origin, start, key)
+        if partial.origin == LIVE and partial.grouping in self._rules.alerts.groupings:
+            self._restless[key] = None
+
+    def _touch(self, name: str, start: int, key: _SeriesKey) -> None:
+        self._rows[BASE_S][(name, BASE_S, start, *key)] = None
+        self._rows[LONG_S][(name, LONG_S, start - start % LONG_S, *key)] = None
+
+    def _take_notice(self, notice: Notice, now_us: int) -> None:
+        known = self._notices.get(notice.source)
+        if known is not None and notice.next_offset < known.next_offset:
+            return
+        if not 0 <= notice.source < self._rules.sources:
+            return
+        self._heard_us[notice.source] = now_us
+        self._notices[notice.source] = _later(known, notice)
+        self._unsaved_notices[notice.source] = None
+        self._incomplete.update(notice.incomplete)
+
+    # -- telling: rows ---------------------------------------------------------------------------
+
+    @property
+    def needed_end(self) -> int:
+        """Where the log of partials ends at least, if the state belongs to it."""
+        return max(self.next_offset, self._ahead_offset + 1)
+
+    @property
+    def has_news(self) -> bool:
+        """Something came since the last checkpoint."""
+        return self._changed
+
+    @property
+    def has_rows(self) -> bool:
+        """Rows wait to be told."""
+        return any(self._rows.values())
+
+    @property
+    def is_caught_up(self) -> bool:
+        """The state is one that the log has at some point; while it is restored it may not be."""
+        return self.next_offset > self._ahead_offset
+
+    def rows(self, width_s: int, now_us: int) -> Iterator[Window]:
+        """Yields the rows of one width that changed since the last call, as they are now."""
+        if not self.is_caught_up:
+            return
+        dirty, self._rows[width_s] = self._rows[width_s], {}
+        for key in dirty:
+            yield from self._row(key, now_us)
+
+    def finals(self, now_us: int) -> Iterator[Window]:
+        """Yields the rows of windows that were closed since the last call."""
+        if not self.is_caught_up:
+            return
+        for name, origin in self._origins.items():
+            certain_us, anyway_us = self._closed_us(name, now_us)
+            widths = [(BASE_S, start) for start in origin.windows]
+            widths += sorted({(LONG_S, start - start % LONG_S) for start in origin.windows})
+            for width_s, start in widths:
+                end_us = (start + width_s) * _SECOND_US
+                level = (end_us <= anyway_us) + (end_us <= certain_us)
+                told = origin.told.get((width_s, start), 0)
+                origin.told[width_s, start] = level
+                if level > told:
+                    for key in self._series_keys(origin, width_s, start):
+                        row_key = (name, width_s, start, *key)
+                        self._rows[width_s].pop(row_key, None)
+                        yield from self._row(row_key, now_us)
+
+    def _series_keys(self, origin: _Origin, width_s: int, start: int) -> list[_SeriesKey]:
+        keys: dict[_SeriesKey, None] = {}
+        for part in range(start, start + width_s, BASE_S):
+            keys.update(dict.fromkeys(origin.windows.get(part, ())))
+        return list(keys)
+
+    def _row(self, key: _RowKey, now_us: int) -> Iterator[Window]:
+        name, width_s, start, grouping, dims = key
+        origin = self._origins.get(name)
+        if origin is None:
+            return
+        starts = range(start, start + width_s, BASE_S)
+        windows = [origin.windows[part] for part in starts if part in origin.windows]
+        held = [series for window in windows if (series := window.get((grouping, dims)))]
+        if not held:
+            return
+        level = origin.told.get((width_s, start), 0)
+        complete = not any((name, grouping, part) in self._incomplete for part in starts)
+        yield row(
+            Identity(name, grouping, dims, width_s, start),
+            held[0].total if len(held) == 1 else merged(series.total for series in held),
+            sum(series.offsets for series in held),
+            Standing(final=level > 0, certain=level > 1, complete=complete),
+            now_us,
+        )
+
+    # -- closing ---------------------------------------------------------------------------------
+
+    def _closed_us(self, name: str, now_us: int) -> tuple[int, int]:
+        """Returns up to when an origin is closed: by all source partitions, and by those that have
+        an owner."""
+        lateness_us = self._rules.lateness_s * _SECOND_US
+        silent_us = self._rules.silent_s * _SECOND_US
+        certain_us = anyway_us = _FOR_EVER_US
+        for source in range(self._rules.sources):
+            reached_us = self._reached_us(name, source, idle_counts=True)
+            certain_us = min(certain_us, reached_us)
+            if now_us - self._heard_us[source] < silent_us:
+                anyway_us = min(anyway_us, reached_us)
+        return certain_us - lateness_us, max(anyway_us, certain_us) - lateness_us
+
+    def _reached_us(self, name: str, source: int, *, idle_counts: bool) -> int:
+        """Returns the event time that a source partition has reached in an origin."""
+        notice = self._notices.get(source)
+        if notice is None:
+            return 0
+        progress = notice.origins.get(name)
+        if progress is None:
+            # It has nothing of this replay, if it was read to its end after the others had some.
+            origin = self._origins.get(name)
+            since_us = (origin.heard_us if origin else 0) + self._rules.idle_s * _SECOND_US
+            return _FOR_EVER_US if notice.read_to_us >= since_us else 0
+        over = progress.ended or (idle_counts and progress.idle)
+        return _FOR_EVER_US if over else progress.watermark_us
+
+    def _forget_before_us(self, name: str) -> int:
+        held_s = self._rules.lateness_s + self._rules.remember_s
+        reached = (
+            self._reached_us(name, source, idle_counts=False)
+            for source in range(self._rules.sources)
+        )
+        return min(reached) - held_s * _SECOND_US
+
+    def _is_forgotten(self, name: str, start: int) -> bool:
+        end_s = start - start % LONG_S + LONG_S
+        return end_s * _SECOND_US <= self._forget_before_us(name)
+
+    # -- alerts ----------------------------------------------------------------------------------
+
+    def restored_alerts(self, now_us: int) -> list[Alert]:
+        """Returns the transitions that follow from the rules having changed."""
+        return self._book.retire(now_us)
+
+    def alerts(self, now_us: int) -> list[Alert]:
+        """Returns the transitions that follow from what came since the last call."""
+        if not self.is_caught_up:
+            return []
+        time_us = self._closed_us(LIVE, now_us)[1] + self._rules.lateness_s * _SECOND_US
+        if self._time_us + BASE_S * _SECOND_US <= time_us < _FOR_EVER_US:
+            # Time alone ends an alert, when the traffic that it fired for has stopped.
+            self._time_us = time_us - time_us % (BASE_S * _SECOND_US)
+            self._restless.update(dict.fromkeys(self._book.firing()))
+        restless, self._restless = self._restless, {}
+        decided: list[Alert] = []
+        for grouping, dims in restless:
+            for rule in self._rules.alerts.watching(grouping):
+                span = self._span(grouping, dims, rule.window_s, now_us)
+                alert = self._book.decide(rule, span, now_us)
+                if alert is not None:
+                    decided.append(alert)
+        return decided
+
+    def _span(self, grouping: str, dims: Dims, width_s: int, now_us: int) -> Span:
+        """Returns the last windows of a live series: up to its newest one, or to where time has
+        gone without it. A window that the wall clock has not reached yet waits: a clock that is
+        ahead must not hide what the others did."""
+        windows = self._origins[LIVE].windows if LIVE in self._origins else {}
+        key = (grouping, dims)
+        starts = [
+            start
+            for start, window in windows.items()
+            if key in window and start * _SECOND_US <= now_us
+        ]
+        newest = max(starts, default=0) + BASE_S
+        end = max(newest, self._time_us // _SECOND_US)
+        total = merged(
+            windows[start][key].total for start in starts if end - width_s <= start < end
+        )
+        return Span(grouping, dims, end * _SECOND_US, total)
+
+    # -- keeping ---------------------------------------------------------------------------------
+
+    def checkpoint(self) -> tuple[list[Entry], Entry, list[Entry]]:
+        """Returns what to write: first these, when they are durable that, when it is durable these.
+
+        To be called when all rows were told: only what was told can be forgotten.
+        """
+        states: list[Entry] = []
+        for key, offset in self._unsaved.items():
+            part = self._part(key)
+            if part is not None:
+                states.append((encode_state(key), encode_state(_PartState(VERSION, offset, part))))
+        self._unsaved.clear()
+        for source in self._unsaved_notices:
+            value = encode_state(_NoticeState(VERSION, self._notices[source]))
+            states.append((encode_state(_NoticeKey("notice", source)), value))
+        self._unsaved_notices.clear()
+        self._changed = False
+        meta = (_META_KEY, encode_state(_Meta(VERSION, self.next_offset)))
+        return states, meta, [] if self.has_rows else list(self._forget())
+
+    def _part(self, key: _PartKey) -> Partial | None:
+        origin = self._origins.get(key.origin)
+        series = (
+            origin.windows.get(key.window_start, {}).get((key.grouping, key.dims))
+            if origin
+            else None
+        )
+        return series.parts.get(key.source) if series else None
+
+    def _forget(self) -> Iterator[Entry]:
+        for name in list(self._origins):
+            origin = self._origins[name]
+            before_us = self._forget_before_us(name)
+            gone = [
+                start
+                for start in origin.windows
+                if (start - start % LONG_S + LONG_S) * _SECOND_US <= before_us
+            ]
+            for start in gone:
+                for series in origin.windows.pop(start).values():
+                    for partial in series.parts.values():
+                        yield encode_state(_part_key(partial)), None
+                for width_s in (BASE_S, LONG_S):
+                    origin.told.pop((width_s, start - start % width_s), None)
+                self._incomplete = {each for each in self._incomplete if each[::2] != (name, start)}
+            if not origin.windows and name != LIVE and before_us > 0:
+                del self._origins[name]
+
+    def restore(self, entries: Iterable[Entry], now_us: int) -> None:
+        """Takes back what checkpoints wrote, in the order of the log; the higher offset counts.
+
+        Raises:
+            StateError: another version wrote it.
+        """
+        parts: dict[_PartKey, _PartState] = {}
+        for key, value in entries:
+            kind = _decode_key(key).kind
+            if kind == "meta" and value is not None:
+                self.next_offset = max(self.next_offset, decode_state(value, _Meta).next_offset)
+            elif kind == "notice" and value is not None:
+                notice = decode_state(value, _NoticeState).notice
+                self._notices[notice.source] = _later(self._notices.get(notice.source), notice)
+                self._incomplete.update(notice.incomplete)
+            elif kind == "part":
+                part_key = _decode_part_key(key)
+                if value is None:
+                    parts.pop(part_key, None)
+                    continue
+                state = decode_state(value, _PartState)
+                known = parts.get(part_key)
+                if known is None or state.partial.last_offset >= known.partial.last_offset:
+                    parts[part_key] = state
+        for state in parts.values():
+            self._take_partial(state.partial, state.taken_offset, now_us)
+            self._ahead_offset = max(self._ahead_offset, state.taken_offset)
+        self._unsaved.clear()
+
+
+def _part_key(partial: Partial) -> _PartKey:
+    return _PartKey(
+        "part",
+        partial.origin,
+        partial.grouping,
+        partial.dims,
+        partial.window_start,
+        partial.source,
+    )
+
+
+def _later(known: Notice | None, notice: Notice) -> Notice:
+    """Returns the newer notice; time in it never goes back."""
+    if known is None:
+        return notice
+    origins = {
+        name: Progress(
+            max(progress.watermark_us, known.origins[name].watermark_us)
+            if name in known.origins
+            else progress.watermark_us,
+            progress.idle,
+            progress.ended,
+        )
+        for name, progress in notice.origins.items()
+    }
+    return Notice(
+        notice.source,
+        notice.next_offset,
+        max(known.read_to_us, notice.read_to_us),
+        origins,
+        notice.incomplete,
+    )

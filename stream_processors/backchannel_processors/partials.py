@@ -1,0 +1,95 @@
+"""What the windows agent tells the merge agent, as it stands on ``chat.partials``.
+
+A partial is the whole state of one series in one window from one source partition, never an
+increment: a later one replaces an earlier one, and a repeat changes nothing. A notice says how far
+a source partition has come, so that a window can be closed.
+"""
+
+import msgspec
+
+from backchannel_processors.errors import StateError
+from backchannel_processors.groupings import Dims
+from backchannel_processors.measures import Measures
+
+__all__ = ["VERSION", "Bundle", "Notice", "Partial", "Progress", "decode_bundle", "encode_bundle"]
+
+VERSION = 1
+"""Version of the records on ``chat.partials`` and of the states on the changelogs."""
+
+
+class Partial(msgspec.Struct, array_like=True, frozen=True):
+    """One series in one window, as far as one source partition has seen it."""
+
+    origin: str
+    grouping: str
+    dims: Dims
+    window_start: int
+    """Unix seconds; the window is [start, start + 10)."""
+    source: int
+    last_offset: int
+    """Offset of the newest record that changed it. The higher one of two is the newer one."""
+    measures: Measures
+
+
+class Progress(msgspec.Struct, array_like=True, frozen=True):
+    """How far one origin has come in a source partition."""
+
+    watermark_us: int
+    idle: bool
+    """A replay that has been silent while everything was read: it may be over."""
+    ended: bool
+    """It is over: what still comes of it is late."""
+
+
+class Notice(msgspec.Struct, array_like=True, frozen=True):
+    """How far a source partition has come. Sent after all partials that it speaks of."""
+
+    source: int
+    next_offset: int
+    read_to_us: int
+    """Wall clock at which everything in the source partition had been read; 0 for not yet."""
+    origins: dict[str, Progress]
+    incomplete: list[tuple[str, str, int]] = []
+    """(origin, grouping, window start) for which there were more series than there is room."""
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """One record: many states, of any sources, for one merge partition."""
+
+    v: int
+    partials: list[Partial] = []
+    notices: list[Notice] = []
+
+
+class _Versioned(msgspec.Struct):
+    v: int
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Bundle).decode
+_version = msgspec.json.Decoder(_Versioned).decode
+
+
+def encode_bundle(partials: list[Partial], notices: list[Notice]) -> bytes:
+    """Returns the value of a record."""
+    return _encode(Bundle(VERSION, partials, notices))
+
+
+def decode_bundle(value: bytes) -> Bundle:
+    """Reads the value of a record.
+
+    Raises:
+        StateError: another version wrote it, or something that is no worker.
+    """
+    try:
+        version = _version(value).v
+        if version == VERSION:
+            return _decode(value)
+    except msgspec.MsgspecError as error:
+        raise StateError(
+            "a record on chat.partials is not of this pipeline: only workers may write there"
+        ) from error
+    raise StateError(
+        f"a record on chat.partials has version {version}, this worker knows {VERSION}: "
+        "let workers of one version finish before another one starts"
+    )

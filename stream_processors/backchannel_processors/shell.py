@@ -1,0 +1,173 @@
+"""What the two agents share: their tools, the order of records, and how states are written."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from backchannel.clock import SYSTEM_CLOCK, Clock
+from backchannel_processors.errors import MissedRecordsError, StateError
+from backchannel_processors.log_kafka import LogReader
+from backchannel_processors.outbox_kafka import Message, Outbox
+from backchannel_processors.states import Entry
+
+__all__ = [
+    "Alarm",
+    "Checkpoint",
+    "Commit",
+    "Owned",
+    "Pace",
+    "Tools",
+    "admits",
+    "begin",
+    "pause",
+    "write_checkpoints",
+]
+
+Commit = Callable[[str, dict[int, int]], Awaitable[None]]
+"""Commits offsets of partitions of a topic for the group."""
+
+Checkpoint = tuple[list[Entry], Entry, list[Entry]]
+"""What is written first, when that is durable, and when that is durable."""
+
+_COST_SHARE_MAX = 0.25
+"""Largest share of the time that telling may take: under load it happens less often."""
+
+
+class Owned(Protocol):
+    """The state of a partition, as far as the order of its records is concerned."""
+
+    next_offset: int
+
+    @property
+    def needed_end(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What an agent works with."""
+
+    outbox: Outbox
+    reader: LogReader
+    commit: Commit
+    clock: Clock = SYSTEM_CLOCK
+    log: structlog.stdlib.BoundLogger = field(default_factory=structlog.get_logger)
+
+
+class Pace:
+    """When something is due that should not happen more often than every ``seconds``."""
+
+    def __init__(self, seconds: float, clock: Clock) -> None:
+        self._us = round(seconds * 1_000_000)
+        self._clock = clock
+        self._due_us = 0
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds until it is due; 0 when it is."""
+        return max(0, self._due_us - self._clock.monotonic_us()) / 1_000_000
+
+    def done(self, started_us: int) -> None:
+        """Notes that it has been done, begun at the monotonic ``started_us``."""
+        now_us = self._clock.monotonic_us()
+        rest_us = round((now_us - started_us) / _COST_SHARE_MAX)
+        self._due_us = max(started_us + self._us, now_us + min(rest_us, 60 * self._us))
+
+    def hurry(self) -> None:
+        """Makes it due now."""
+        self._due_us = 0
+
+
+class Alarm:
+    """Calls somebody later, once: a new time replaces the old one."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, wait_s: float) -> None:
+        """Sets the time."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._wake)
+
+
+async def begin(tools: Tools, topic: str, owned: dict[int, Owned]) -> dict[int, int]:
+    """Holds restored states against the log, and returns where to read on.
+
+    Raises:
+        StateError: the log ends before the state: it was deleted and made again.
+    """
+    begins = await tools.reader.begins(topic, owned)
+    ends = await tools.reader.ends(topic, owned)
+    for partition, state in owned.items():
+        if state.needed_end > ends[partition]:
+            raise StateError(
+                f"{topic} partition {partition} ends at {ends[partition]}, but its state knows "
+                f"records up to {state.needed_end}: the topic was deleted and created again. "
+                "Delete the changelog topics as well, and create them again"
+            )
+        if state.next_offset < begins[partition]:
+            tools.log.error(
+                "records_expired",
+                topic=topic,
+                partition=partition,
+                lost=begins[partition] - state.next_offset,
+            )
+            state.next_offset = begins[partition]
+    return {partition: state.next_offset for partition, state in owned.items()}
+
+
+async def admits(tools: Tools, topic: str, partition: int, state: Owned, offset: int) -> bool:
+    """Says whether a record is the next one; a repeat is not.
+
+    A hole in the log (compaction, a transaction's marker) is told and accepted.
+
+    Raises:
+        MissedRecordsError: records were jumped over that the log still has.
+    """
+    if offset <= state.next_offset:
+        return offset == state.next_offset
+    expected = state.next_offset
+    found = await tools.reader.next_offset(topic, partition, expected)
+    if found is None or found < offset:
+        raise MissedRecordsError(f"{topic} partition {partition}: {expected}..{offset - 1} missed")
+    tools.log.warning(
+        "offsets_absent", topic=topic, partition=partition, first=expected, last=offset - 1
+    )
+    return True
+
+
+async def write_checkpoints(
+    tools: Tools,
+    source: str,
+    changelog: str,
+    news: Iterable[Message],
+    checkpoints: dict[int, tuple[Checkpoint, int]],
+) -> None:
+    """Writes what is to be told and the states of partitions; only then commits their offsets.
+
+    Each step is durable before the next one begins: news and states, how far everything has come,
+    the commit, and last what may be forgotten.
+    """
+    first, second, third = list(news), [], []
+    for partition, ((states, meta, gone), _) in checkpoints.items():
+        first += _messages(changelog, partition, states)
+        second += _messages(changelog, partition, [meta])
+        third += _messages(changelog, partition, gone)
+    await tools.outbox.post(first)
+    await tools.outbox.post(second)
+    await tools.commit(source, {partition: at for partition, (_, at) in checkpoints.items()})
+    await tools.outbox.post(third)
+
+
+def _messages(topic: str, partition: int, entries: Collection[Entry]) -> list[Message]:
+    return [Message(topic, partition, value, key) for key, value in entries]
+
+
+async def pause(seconds: float) -> None:
+    """Sleeps, and not at all for 0."""
+    if seconds > 0:
+        await asyncio.sleep(seconds)

@@ -1,0 +1,602 @@
+"""The windows of one source partition: the whole state of the windows agent, without I/O.
+
+    record ──▶ take ──▶ cells: what each series counts in each window
+                          │  flush: sums for every grouping, as partials
+                          │  checkpoint: cells, then how far everything has come
+                          ▼
+              restore ◀── what checkpoints wrote, in any state a crash may leave
+
+Everything that decides where an event is counted is a pure function of the log up to its record,
+so a worker that starts again at a checkpoint reaches the same states. A cell that was written
+ahead of the checkpoint says so by its offset, and skips what it contains.
+
+Time moves by events alone: the watermark is the newest event time of an origin (live traffic, or
+one replay), and never ahead of the broker's clock for live traffic. Only a partition that has been
+read to its end and stayed silent follows the wall clock. So an outage of the workers makes nothing
+late.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from backchannel.events import LIVE, open_batch
+from backchannel_processors.counters import Counters
+from backchannel_processors.duplicates import (
+    EVENT_IDS_MAX,
+    PRODUCERS_MAX,
+    EventIds,
+    ProducerNumbers,
+)
+from backchannel_processors.errors import StateError
+from backchannel_processors.groupings import Dims, Groupings
+from backchannel_processors.measures import OTHER, Measures
+from backchannel_processors.observations import Observation, read
+from backchannel_processors.partials import VERSION, Notice, Partial, Progress
+from backchannel_processors.states import Entry, decode_state, encode_state
+
+__all__ = ["BASE_S", "Record", "SourcePartition", "WindowRules"]
+
+BASE_S = 10
+"""Width of the windows that events are counted in; longer ones are sums of them."""
+
+_BASE_US = BASE_S * 1_000_000
+_SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRules:
+    """How events find their window, and the bounds on what is held."""
+
+    groupings: Groupings
+    fast: frozenset[str] = frozenset()
+    """Names of the groupings that an alert rule watches: their live states leave first."""
+    lateness_s: int = 60
+    """How long a window stays open after its end."""
+    remember_s: int = 120
+    """How long after that a window still counts what comes late."""
+    ahead_s: int = 60
+    """How far a live event's time may be ahead of the broker's; beyond, the broker's is taken."""
+    behind_s: int = 86_400
+    """How far it may be behind; beyond, the broker's is taken."""
+    idle_s: int = 10
+    """Silence, while everything was read, after which a partition follows the wall clock."""
+    replay_ended_s: int = 3_600
+    """Silence of a replay, while everything was read, after which what still comes is late."""
+    series_max: int = 10_000
+    """Cells of one window in one source partition; beyond, events count under ``__other__``."""
+    origins_max: int = 100
+    """Replays remembered; a new one replaces the oldest that is over, else it is rejected."""
+    producers_max: int = PRODUCERS_MAX
+    event_ids_max: int = EVENT_IDS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record of ``chat.events``."""
+
+    offset: int
+    broker_time_us: int
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+class _Cell:
+    """What one series of the finest grouping counts in one window."""
+
+    __slots__ = ("contained_offset", "fresh", "fresh_offset", "last_offset", "measures")
+
+    def __init__(self) -> None:
+        self.measures = Measures()
+        self.last_offset = -1
+        self.contained_offset = -1
+        """Records up to here were in it when it was restored."""
+        self.fresh: Measures | None = None
+        """What came since the last flush."""
+        self.fresh_offset = -1
+
+
+class _Series:
+    """The sum of the cells of one series of one grouping in one window."""
+
+    __slots__ = ("last_offset", "measures")
+
+    def __init__(self) -> None:
+        self.measures = Measures()
+        self.last_offset = -1
+
+
+@dataclass(slots=True)
+class _Window:
+    cells: dict[Dims, _Cell] = field(default_factory=dict)
+    series: dict[tuple[str, Dims], _Series] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Origin:
+    watermark_us: int = 0
+    ended: bool = False
+    last_seen_us: int = 0
+    """Wall clock of its newest record."""
+    idle: bool = False
+    windows: dict[int, _Window] = field(default_factory=dict)
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    """How far everything has come; written after the cells, so it never promises too much."""
+
+    v: int
+    next_offset: int
+    watermarks: dict[str, int]
+    ended: list[str]
+    producers: list[tuple[str, int]]
+
+
+class _CellState(msgspec.Struct, array_like=True, frozen=True):
+    v: int
+    last_offset: int
+    measures: Measures
+
+
+class _Ids(msgspec.Struct, array_like=True, frozen=True):
+    v: int
+    ids: list[tuple[int, str]]
+
+
+_Place = tuple[str, int, Dims]
+_Address = tuple[str, int, str, Dims]
+
+
+class _Key(msgspec.Struct, array_like=True, frozen=True):
+    """Every key of the changelog begins with what it is a key of."""
+
+    kind: str
+
+
+class _CellKey(msgspec.Struct, array_like=True, frozen=True):
+    kind: str
+    origin: str
+    window_start: int
+    dims: Dims
+
+    @property
+    def place(self) -> _Place:
+        return (self.origin, self.window_start, self.dims)
+
+
+class _IdsKey(msgspec.Struct, array_like=True, frozen=True):
+    kind: str
+    number: int
+
+
+_META_KEY = encode_state(_Key("meta"))
+_decode_key = msgspec.json.Decoder(_Key).decode
+_decode_cell_key = msgspec.json.Decoder(_CellKey).decode
+_decode_ids_key = msgspec.json.Decoder(_IdsKey).decode
+
+
+class SourcePartition:
+    """All windows of one partition of ``chat.events``. Owned by one task at a time."""
+
+    def __init__(
+        self, source: int, rules: WindowRules, counters: Counters, *, next_offset: int, now_us: int
+    ) -> None:
+        self.source = source
+        self.next_offset = next_offset
+        """Offset of the record that has to come next."""
+        self.read_to_us = 0
+        """Wall clock at which everything had been read."""
+        self.first_reason = ""
+        """Why the last rejected line was none; for a log."""
+        self._rules = rules
+        self._counters = counters
+        self._projections = rules.groupings.projections()
+        self._finest = rules.groupings.finest
+        self._origins: dict[str, _Origin] = {LIVE: _Origin(last_seen_us=now_us)}
+        self._producers = ProducerNumbers(most=rules.producers_max)
+        self._event_ids = EventIds(most=rules.event_ids_max)
+        self._fresh: list[tuple[_Place, _Cell]] = []
+        self._unsaved: dict[_Place, None] = {}
+        self._unsent_fast: dict[_Address, None] = {}
+        self._unsent: dict[_Address, None] = {}
+        self._incomplete: dict[tuple[str, str, int], None] = {}
+        self._ahead_offset = -1
+        self._changed = False
+        self._noticed: Notice | None = None
+        self._last_record_us = now_us
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def take(self, record: Record, now_us: int) -> None:
+        """Counts the next record of the partition. Raises nothing, whatever is in it."""
+        assert record.offset >= self.next_offset, "records are taken in order"
+        self.next_offset = record.offset + 1
+        self._changed = True
+        self._last_record_us = now_us
+        counters = self._counters
+        batch = open_batch(record.value, record.headers)
+        counters.received += len(batch.lines)
+        if batch.pseq is not None:
+            lost = self._producers.lost
+            if not self._producers.is_new(batch.producer_id, batch.pseq):
+                counters.duplicate += len(batch.lines)
+                return
+            counters.lost_records += self._producers.lost - lost
+        origin = self._origin_of(batch.origin)
+        if origin is None:
+            counters.rejected += len(batch.lines)
+            self.first_reason = "too many replays are remembered"
+            return
+        origin.last_seen_us = now_us
+        origin.idle = False
+        reading = read(batch)
+        observations = reading.observations
+        if reading.rejected:
+            counters.rejected += reading.rejected
+            self.first_reason = reading.first_reason
+        if batch.pseq is None:
+            is_new = self._event_ids.is_new
+            observations = [o for o in observations if is_new(o.event_id, record.offset)]
+            counters.duplicate += len(reading.observations) - len(observations)
+        self._count(batch.origin, origin, observations, record)
+
+    def _origin_of(self, name: str) -> _Origin | None:
+        origin = self._origins.get(name)
+        if origin is None and self._has_room_for_origin():
+            origin = self._origins[name] = _Origin()
+        return origin
+
+    def _has_room_for_origin(self) -> bool:
+        if len(self._origins) <= self._rules.origins_max:
+            return True
+        over = (name for name, known in self._origins.items() if known.ended and not known.windows)
+        oldest = next(over, None)
+        if oldest is None:
+            return False
+        del self._origins[oldest]
+        return True
+
+    def _count(
+        self, name: str, origin: _Origin, observations: list[Observation], record: Record
+    ) -> None:
+        rules, counters = self._rules, self._counters
+        broker_us = record.broker_time_us
+        live = name == LIVE
+        first_us = broker_us - rules.behind_s * _SECOND_US
+        last_us = broker_us + rules.ahead_s * _SECOND_US
+        # Lateness is decided by the watermark as of the start of the record, so lines that
+        # travelled together (a spool that is caught up on) never make each other late.
+        closed_us = origin.watermark_us - rules.lateness_s * _SECOND_US
+        newest_us = origin.watermark_us
+        for observed in observations:
+            at_us = observed.ts_us
+            clamped = live and not first_us <= at_us <= last_us
+            if clamped:
+                at_us = broker_us
+            if not observed.is_measured:
+                counters.not_measured += 1
+            else:
+                start_us = at_us - at_us % _BASE_US
+                late = origin.ended or start_us + _BASE_US <= closed_us
+                self._count_one(name, origin, start_us, observed, at_us, late, record.offset)
+                if late:
+                    counters.late += 1
+                else:
+                    counters.counted += 1
+                    counters.clamped += clamped
+            # A clock that is ahead must not make the others late.
+            if live and at_us > broker_us:
+                at_us = broker_us
+            newest_us = max(newest_us, at_us)
+        origin.watermark_us = newest_us
+
+    def _count_one(
+        self,
+        name: str,
+        origin: _Origin,
+        start_us: int,
+        observed: Observation,
+        at_us: int,
+        late: bool,
+        offset: int,
+    ) -> None:
+        start = start_us // _SECOND_US
+        dims = self._dims(observed)
+        window = origin.windows.get(start)
+        if late:
+            # A closed window is never made again: late events count on the one that is remembered,
+            # later ones in the counters alone.
+            if window is None or self._is_forgotten(origin, start):
+                return
+            cell = window.cells.get(dims) or window.cells.get(self._without_room(window, dims))
+            if cell is None:
+                return
+        else:
+            if window is None:
+                window = origin.windows[start] = _Window()
+            cell = window.cells.get(dims)
+            if cell is None:
+                dims, cell = self._admit(name, start, window, dims)
+        if offset <= cell.contained_offset:
+            return
+        fresh = cell.fresh
+        if fresh is None:
+            fresh = cell.fresh = Measures()
+            self._fresh.append(((name, start, dims), cell))
+        cell.fresh_offset = offset
+        if late:
+            fresh.late += observed.sample_weight
+        else:
+            fresh.observe(observed, at_us)
+
+    def _dims(self, observed: Observation) -> Dims:
+        finest = self._finest
+        if len(finest) == 3:
+            return (observed.tenant_id, observed.endpoint, observed.model)
+        values = {
+            "tenant": observed.tenant_id,
+            "endpoint": observed.endpoint,
+            "model": observed.model,
+        }
+        return tuple(values[name] for name in finest)
+
+    def _admit(self, name: str, start: int, window: _Window, dims: Dims) -> tuple[Dims, _Cell]:
+        """Returns a new cell, or the one that stands for all that there is no room for."""
+        if len(window.cells) >= self._rules.series_max:
+            dims = self._without_room(window, dims)
+            self._mark_incomplete(name, start, dims)
+        cell = window.cells.get(dims)
+        if cell is None:
+            cell = window.cells[dims] = _Cell()
+        return dims, cell
+
+    def _without_room(self, window: _Window, dims: Dims) -> Dims:
+        """The tenant is kept for as long again as there was room for cells: its sums stay whole."""
+        groupings = self._rules.groupings
+        with_tenant = groupings.without_room(dims, keep_tenant=True)
+        if with_tenant in window.cells or len(window.cells) < 2 * self._rules.series_max:
+            return with_tenant
+        return groupings.without_room(dims, keep_tenant=False)
+
+    def _mark_incomplete(self, name: str, start: int, dims: Dims) -> None:
+        """Notes the groupings in which series of this window are missing some events."""
+        tenant_kept = self._finest[:1] == ("tenant",) and dims[0] != OTHER
+        whole = {"tenant"} if tenant_kept else set()
+        for grouping in self._rules.groupings.all:
+            if not set(grouping.dimensions) <= whole:
+                self._incomplete[(name, grouping.name, start)] = None
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    @property
+    def needed_end(self) -> int:
+        """Where the log of events ends at least, if the state belongs to it."""
+        return max(self.next_offset, self._ahead_offset + 1)
+
+    @property
+    def has_news(self) -> bool:
+        """Something came since the last checkpoint."""
+        return self._changed
+
+    def flush(self, *, fast_only: bool) -> list[Partial]:
+        """Returns the states that changed since they were last returned, as they are now.
+
+        Fast only: those that an alert rule watches. The partials share their measures with this
+        object: encode them before anything else is taken.
+        """
+        self._fold()
+        if self.next_offset <= self._ahead_offset:
+            # Some cells contain records that others have still to read again: sums over them
+            # would be of no point in the log.
+            return []
+        queues = [self._unsent_fast] if fast_only else [self._unsent_fast, self._unsent]
+        partials: list[Partial] = []
+        for queue in queues:
+            for name, start, grouping, dims in queue:
+                series = self._origins[name].windows[start].series[grouping, dims]
+                partials.append(
+                    Partial(
+                        name,
+                        grouping,
+                        dims,
+                        start,
+                        self.source,
+                        series.last_offset,
+                        series.measures.within_bounds(),
+                    )
+                )
+            queue.clear()
+        return partials
+
+    def _fold(self) -> None:
+        """Adds what came since the last flush to the cells, and to the sums over them."""
+        for place, cell in self._fresh:
+            name, start, _ = place
+            assert cell.fresh is not None
+            cell.measures.add(cell.fresh)
+            cell.last_offset = cell.fresh_offset
+            window = self._origins[name].windows[start]
+            self._add_to_series(place, window, cell.fresh, cell.last_offset)
+            self._unsaved[place] = None
+            cell.fresh = None
+        self._fresh.clear()
+
+    def _add_to_series(
+        self, place: _Place, window: _Window, measures: Measures, offset: int
+    ) -> None:
+        name, start, finest = place
+        for grouping, indexes in self._projections:
+            dims = tuple(finest[index] for index in indexes)
+            series = window.series.get((grouping, dims))
+            if series is None:
+                series = window.series[grouping, dims] = _Series()
+            series.measures.add(measures)
+            series.last_offset = max(series.last_offset, offset)
+            fast = name == LIVE and grouping in self._rules.fast
+            (self._unsent_fast if fast else self._unsent)[name, start, grouping, dims] = None
+
+    def notice(self) -> Notice | None:
+        """Returns how far the partition has come, if that has changed since the last call.
+
+        To be sent after a full ``flush``, and after the checkpoint when ``declare_idle`` moved
+        time.
+        """
+        if self.next_offset <= self._ahead_offset:
+            return None
+        notice = Notice(
+            self.source,
+            self.next_offset,
+            self.read_to_us,
+            {
+                name: Progress(origin.watermark_us, origin.idle, origin.ended)
+                for name, origin in self._origins.items()
+            },
+            list(self._incomplete),
+        )
+        if notice == self._noticed:
+            return None
+        self._noticed = notice
+        return notice
+
+    # -- silence ---------------------------------------------------------------------------------
+
+    def declare_read(self, end_offset: int, asked_us: int) -> bool:
+        """Takes in that the log ended at ``end_offset`` at the wall clock ``asked_us``.
+
+        When everything was read by then and the partition is silent, time follows the wall
+        clock. Returns whether time moved: then nothing may be taken until a checkpoint is durable.
+        """
+        if self.next_offset < end_offset:
+            return False
+        self.read_to_us = max(self.read_to_us, asked_us)
+        moved = False
+        silent_us = self._rules.idle_s * _SECOND_US
+        ended_us = self._rules.replay_ended_s * _SECOND_US
+        for name, origin in self._origins.items():
+            if name == LIVE:
+                if asked_us - self._last_record_us >= silent_us and origin.watermark_us < asked_us:
+                    origin.watermark_us = asked_us
+                    moved = True
+                continue
+            origin.idle = asked_us - origin.last_seen_us >= silent_us
+            if not origin.ended and asked_us - origin.last_seen_us >= ended_us:
+                origin.ended = True
+                moved = True
+        self._changed |= moved
+        return moved
+
+    # -- keeping ---------------------------------------------------------------------------------
+
+    def checkpoint(self) -> tuple[list[Entry], Entry, list[Entry]]:
+        """Returns what to write: first these, when they are durable that, when it is durable these.
+
+        First the states that changed, then how far everything has come, then what is forgotten by
+        it. The offset to commit is ``next_offset`` as of this call. To be called right after a
+        full ``flush``: only what was told can be forgotten.
+        """
+        self._fold()
+        states: list[Entry] = [
+            (_cell_key(place), self._cell_value(place)) for place in self._unsaved
+        ]
+        self._unsaved.clear()
+        for number, ids in self._event_ids.changes():
+            value = None if ids is None else encode_state(_Ids(VERSION, ids))
+            states.append((encode_state(_IdsKey("ids", number)), value))
+        meta = _Meta(
+            VERSION,
+            self.next_offset,
+            {name: origin.watermark_us for name, origin in self._origins.items()},
+            [name for name, origin in self._origins.items() if origin.ended],
+            self._producers.items(),
+        )
+        self._changed = False
+        return states, (_META_KEY, encode_state(meta)), list(self._forget())
+
+    def _cell_value(self, place: _Place) -> bytes:
+        name, start, dims = place
+        cell = self._origins[name].windows[start].cells[dims]
+        return encode_state(_CellState(VERSION, cell.last_offset, cell.measures.within_bounds()))
+
+    def _is_forgotten(self, origin: _Origin, start: int) -> bool:
+        held_s = BASE_S + self._rules.lateness_s + self._rules.remember_s
+        return origin.ended or (start + held_s) * _SECOND_US <= origin.watermark_us
+
+    def _forget(self) -> Iterator[Entry]:
+        """Lets go of the windows that count nothing any more, late events included."""
+        if self._unsent or self._unsent_fast:
+            return  # first everybody has to hear of them
+        for name, origin in self._origins.items():
+            gone = [start for start in origin.windows if self._is_forgotten(origin, start)]
+            for start in gone:
+                for grouping in self._rules.groupings.names:
+                    self._incomplete.pop((name, grouping, start), None)
+                for dims in origin.windows.pop(start).cells:
+                    yield _cell_key((name, start, dims)), None
+
+    def restore(self, entries: Iterable[Entry], now_us: int) -> None:
+        """Takes back what checkpoints wrote, in the order of the log.
+
+        Of two writes to a key the one with the higher offset counts, not the later one: a process
+        that was frozen may have written last.
+
+        Raises:
+            StateError: another version wrote it.
+        """
+        meta: _Meta | None = None
+        cells: dict[_Place, _CellState] = {}
+        segments: dict[int, list[tuple[int, str]]] = {}
+        for key, value in entries:
+            kind = _decode_key(key).kind
+            if kind == "meta" and value is not None:
+                found = decode_state(value, _Meta)
+                meta = found if meta is None or found.next_offset >= meta.next_offset else meta
+            elif kind == "cell":
+                place = _decode_cell_key(key).place
+                if value is None:
+                    cells.pop(place, None)
+                    continue
+                state = decode_state(value, _CellState)
+                known = cells.get(place)
+                if known is None or state.last_offset >= known.last_offset:
+                    cells[place] = state
+            elif kind == "ids":
+                number = _decode_ids_key(key).number
+                if value is None:
+                    segments.pop(number, None)
+                else:
+                    segments[number] = decode_state(value, _Ids).ids
+        if meta is not None:
+            self._restore_meta(meta, now_us)
+        self._event_ids.restore(segments.items(), self.next_offset)
+        for place, state in cells.items():
+            self._restore_cell(place, state, now_us)
+
+    def _restore_meta(self, meta: _Meta, now_us: int) -> None:
+        self.next_offset = meta.next_offset
+        self._producers = ProducerNumbers(meta.producers, most=self._rules.producers_max)
+        for name, watermark_us in meta.watermarks.items():
+            self._origins[name] = _Origin(watermark_us, name in meta.ended, now_us)
+
+    def _restore_cell(self, place: _Place, state: _CellState, now_us: int) -> None:
+        name, start, dims = place
+        if len(dims) != len(self._finest):
+            raise StateError(
+                "the groupings name other dimensions than those of the persisted windows: "
+                "give them back, or start with a new data directory"
+            )
+        origin = self._origins.setdefault(name, _Origin(last_seen_us=now_us))
+        if self._is_forgotten(origin, start):
+            return
+        window = origin.windows.setdefault(start, _Window())
+        cell = window.cells[dims] = _Cell()
+        cell.measures = state.measures
+        cell.last_offset = cell.contained_offset = state.last_offset
+        self._ahead_offset = max(self._ahead_offset, state.last_offset)
+        if OTHER in dims:
+            self._mark_incomplete(name, start, dims)
+        self._add_to_series(place, window, state.measures, state.last_offset)
+
+
+def _cell_key(place: _Place) -> bytes:
+    return encode_state(_CellKey("cell", *place))

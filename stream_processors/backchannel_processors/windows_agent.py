@@ -1,0 +1,222 @@
+"""The windows agent: records of ``chat.events`` in, partials out, its state on a changelog."""
+
+import asyncio
+from typing import cast
+
+from faust.types import Message as Received
+
+from backchannel.events import partition_of
+from backchannel.events.topics import EVENTS, PARTIALS
+from backchannel_processors.counters import Counters
+from backchannel_processors.groupings import Dims, series_key
+from backchannel_processors.outbox_kafka import Message
+from backchannel_processors.partials import Notice, Partial, encode_bundle
+from backchannel_processors.settings import WorkerSettings
+from backchannel_processors.shell import Alarm, Pace, Tools, admits, begin, pause, write_checkpoints
+from backchannel_processors.source_partition import Record, SourcePartition, WindowRules
+from backchannel_processors.topics import WINDOWS_CHANGELOG
+from backchannel_processors.watch import ProgressWatch
+
+__all__ = ["WindowsAgent"]
+
+_PARTIALS_PER_RECORD = 100
+_SERIES_CACHED_MAX = 100_000
+
+
+class WindowsAgent:
+    """Owns the source partitions of this worker. Everything runs on one event loop."""
+
+    topic = EVENTS.name
+
+    def __init__(
+        self, tools: Tools, rules: WindowRules, settings: WorkerSettings, *, merge_partitions: int
+    ) -> None:
+        self.counters = Counters()
+        self._tools = tools
+        self._rules = rules
+        self._merge_partitions = merge_partitions
+        self._idle_check_s = settings.idle_check_s
+        self._parts: dict[int, SourcePartition] = {}
+        self._open = False
+        self._news = asyncio.Event()
+        self._thawed = asyncio.Event()
+        self._thawed.set()
+        self._writing = asyncio.Lock()
+        self._alarm = Alarm(self._news.set)
+        self._assignments = 0
+        self._fast = Pace(settings.fast_flush_s, tools.clock)
+        self._fast_s = settings.fast_flush_s
+        self._full = Pace(settings.flush_s, tools.clock)
+        self._saved = Pace(settings.checkpoint_s, tools.clock)
+        self._watch = ProgressWatch(self.topic)
+        self._partition_by_series: dict[tuple[str, Dims], int] = {}
+        self._lost_told = 0
+
+    async def open(self, partitions: set[int]) -> None:
+        """Takes over partitions: restores their states, commits where they go on.
+
+        Raises:
+            StateError: a state cannot be read here, or belongs to another log.
+        """
+        assignment = self._assignments
+        tools, now_us = self._tools, self._tools.clock.now_us()
+        entries = await tools.reader.read(WINDOWS_CHANGELOG.name, partitions)
+        begins = await tools.reader.begins(self.topic, partitions)
+        parts: dict[int, SourcePartition] = {}
+        for partition in sorted(partitions):
+            part = parts[partition] = SourcePartition(
+                partition,
+                self._rules,
+                self.counters,
+                next_offset=begins[partition],
+                now_us=now_us,
+            )
+            part.restore(
+                ((key, value) for key, value in entries[partition] if key is not None), now_us
+            )
+        offsets = await begin(tools, self.topic, dict(parts))
+        await tools.commit(self.topic, offsets)
+        if assignment != self._assignments:
+            return  # they were given back meanwhile
+        self._parts = parts
+        self._open = True
+        self._full.hurry()
+        self._news.set()
+
+    async def close(self) -> None:
+        """Gives the partitions back, with everything written; nothing is written afterwards."""
+        self._open = False
+        self._assignments += 1
+        async with self._writing:
+            if self._parts:
+                await self._write(notices=True)
+            self._parts = {}
+
+    async def take(self, received: Received) -> None:
+        """Takes the next record."""
+        part = self._parts.get(received.partition)
+        if part is None or not await admits(
+            self._tools, self.topic, received.partition, part, received.offset
+        ):
+            return
+        await self._thawed.wait()
+        if not self._open or self._parts.get(received.partition) is not part:
+            return  # the partition was given back meanwhile
+        part.take(_record(received), self._tools.clock.now_us())
+        self._news.set()
+
+    async def run(self) -> None:
+        """Tells what changes, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tell())
+            tasks.create_task(self._follow_silence())
+
+    async def _tell(self) -> None:
+        while True:
+            await self._news.wait()
+            # What comes in this time travels together.
+            await pause(max(self._fast_s, self._fast.wait_s))
+            self._news.clear()
+            if not self._open:
+                continue
+            async with self._writing:
+                started_us = self._tools.clock.monotonic_us()
+                if self._full.wait_s > 0:
+                    await self._post_partials(fast_only=True)
+                elif self._saved.wait_s > 0:
+                    await self._post_partials(fast_only=False)
+                    self._full.done(started_us)
+                else:
+                    await self._write(notices=True)
+                    self._full.done(started_us)
+                    self._saved.done(started_us)
+                self._fast.done(started_us)
+            if any(part.has_news for part in self._parts.values()):
+                self._alarm.set(self._full.wait_s or self._saved.wait_s)
+
+    async def _follow_silence(self) -> None:
+        """Lets time go on in partitions that are read to their end and stay silent."""
+        while True:
+            await asyncio.sleep(self._idle_check_s)
+            parts = self._parts
+            asked_us = self._tools.clock.now_us()
+            ends = await self._tools.reader.ends(self.topic, parts)
+            async with self._writing:
+                if parts is not self._parts or not self._open:
+                    continue
+                self._watch.look({n: (p.next_offset, ends[n]) for n, p in parts.items()})
+                # Nothing is taken until the new time is durable: it decides what is late.
+                self._thawed.clear()
+                try:
+                    moved = [
+                        part.declare_read(ends[partition], asked_us)
+                        for partition, part in parts.items()
+                    ]
+                    if any(moved):
+                        await self._write(notices=False)
+                finally:
+                    self._thawed.set()
+                await self._post_partials(fast_only=False)
+            self._tell_loss()
+
+    async def _post_partials(self, *, fast_only: bool) -> None:
+        await self._tools.outbox.post(self._partials(fast_only=fast_only, notices=not fast_only))
+
+    async def _write(self, *, notices: bool) -> None:
+        """Tells everything and writes a checkpoint of every partition that has news."""
+        news = self._partials(fast_only=False, notices=notices)
+        checkpoints = {
+            partition: (part.checkpoint(), part.next_offset)
+            for partition, part in self._parts.items()
+            if part.has_news
+        }
+        await write_checkpoints(self._tools, self.topic, WINDOWS_CHANGELOG.name, news, checkpoints)
+
+    def _partials(self, *, fast_only: bool, notices: bool) -> list[Message]:
+        """Returns the records with what changed, for every merge partition."""
+        by_partition: dict[int, list[Partial]] = {}
+        told: list[Notice] = []
+        for part in self._parts.values():
+            for partial in part.flush(fast_only=fast_only):
+                by_partition.setdefault(self._partition(partial), []).append(partial)
+            if notices and (notice := part.notice()) is not None:
+                told.append(notice)
+        if told:
+            for partition in range(self._merge_partitions):
+                by_partition.setdefault(partition, [])
+        messages: list[Message] = []
+        for partition, partials in by_partition.items():
+            for start in range(0, max(1, len(partials)), _PARTIALS_PER_RECORD):
+                chunk = partials[start : start + _PARTIALS_PER_RECORD]
+                # Notices come after everything that they speak of.
+                last = start + _PARTIALS_PER_RECORD >= len(partials)
+                value = encode_bundle(chunk, told if last else [])
+                messages.append(Message(PARTIALS.name, partition, value))
+        return messages
+
+    def _partition(self, partial: Partial) -> int:
+        series = (partial.grouping, partial.dims)
+        partition = self._partition_by_series.get(series)
+        if partition is None:
+            if len(self._partition_by_series) >= _SERIES_CACHED_MAX:
+                self._partition_by_series.clear()
+            partition = partition_of(series_key(*series), self._merge_partitions)
+            self._partition_by_series[series] = partition
+        return partition
+
+    def _tell_loss(self) -> None:
+        if self.counters.lost_records > self._lost_told:
+            self._tools.log.error(
+                "records_lost_by_producers", records=self.counters.lost_records - self._lost_told
+            )
+            self._lost_told = self.counters.lost_records
+
+
+def _record(received: Received) -> Record:
+    return Record(
+        received.offset,
+        round(received.timestamp * 1_000) * 1_000,
+        received.value,
+        # aiokafka hands over pairs, in the order of the record; Faust's type allows a mapping.
+        tuple(cast(list[tuple[str, bytes]], received.headers or [])),
+    )

@@ -1,0 +1,243 @@
+"""A worker: one process with both agents. Ends with an error when it cannot go on; what it was
+doing is done again by the next one."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from backchannel.clock import SYSTEM_CLOCK
+from backchannel.events.topics import ALERTS, EVENTS, METRICS, PARTIALS
+from backchannel.security import KafkaSecurity
+from backchannel_processors.errors import WorkerError
+from backchannel_processors.faust_app import Group
+from backchannel_processors.groupings import Groupings
+from backchannel_processors.lease import Lease, end_process
+from backchannel_processors.log_kafka import LogReader
+from backchannel_processors.logs import configure_logs
+from backchannel_processors.merge_agent import MergeAgent
+from backchannel_processors.merge_partition import MergeRules
+from backchannel_processors.outbox_kafka import Outbox
+from backchannel_processors.rules import Rules, load_rules
+from backchannel_processors.settings import WorkerSettings
+from backchannel_processors.shell import Tools
+from backchannel_processors.source_partition import WindowRules
+from backchannel_processors.topics import MERGE_CHANGELOG, WINDOWS_CHANGELOG
+from backchannel_processors.windows_agent import WindowsAgent
+
+__all__ = ["run_worker", "shipped_rules"]
+
+_STOP_S = 8.0
+_RETRY_S = 1.0
+_COUNTERS_S = 60.0
+_LEASE_SHARE = 0.8
+"""Of the session timeout: the lease runs out before Kafka gives partitions away."""
+
+
+def run_worker(settings: WorkerSettings) -> None:
+    """Runs a worker until SIGTERM or SIGINT. Blocks; takes the process for itself.
+
+    Waits for Kafka and for the topics. Ends the process with exit code 1 when it cannot go on,
+    75 when it was frozen for too long: a supervisor is expected to start it again.
+    """
+    configure_logs()
+    try:
+        groupings = Groupings.parse(settings.groupings)
+        rules = load_rules(settings.rules or shipped_rules(), groupings)
+        asyncio.run(_Worker(settings, groupings, rules).run())
+    except Exception as error:  # noqa: BLE001 -- the edge of the process: told, and it ends
+        _end(error)
+
+
+def shipped_rules() -> Path:
+    """Returns the rules that come with backchannel."""
+    return Path(str(files("backchannel_deploy") / "rules" / "default.toml"))
+
+
+class _Worker:
+    def __init__(self, settings: WorkerSettings, groupings: Groupings, rules: Rules) -> None:
+        self._settings = settings
+        self._groupings = groupings
+        self._rules = rules
+        self._log = structlog.get_logger()
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopped.set)
+        security, options = _access(self._settings.kafka)
+        reader = LogReader(options)
+        found = await self._wait_for_topics(reader)
+        if found is None:
+            await reader.stop()
+            return
+        sources, merges = found
+        lease = Lease(self._settings.session_timeout_s * _LEASE_SHARE, SYSTEM_CLOCK)
+        outbox = Outbox(options, lease)
+        tools = Tools(outbox, reader, lambda *args: group.commit(*args))
+        windows = WindowsAgent(tools, self._window_rules(), self._settings, merge_partitions=merges)
+        merge = MergeAgent(tools, self._merge_rules(sources), self._settings)
+
+        async def opened(assigned: dict[str, set[int]]) -> None:
+            await windows.open(assigned[windows.topic])
+            await merge.open(assigned[merge.topic])
+            self._log.info(
+                "partitions_assigned",
+                windows=len(assigned[windows.topic]),
+                merge=len(assigned[merge.topic]),
+            )
+
+        async def closed() -> None:
+            await windows.close()
+            await merge.close()
+
+        group = Group(
+            self._settings,
+            security,
+            {windows.topic: windows.take, merge.topic: merge.take},
+            opened=opened,
+            closed=closed,
+            failed=_end,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(_vital(lease.keep()))]
+            await outbox.start()
+            running += [
+                tasks.create_task(_vital(work))
+                for work in (
+                    windows.run(),
+                    merge.run(),
+                    self._tell_counters(windows),
+                    group.start(),
+                    group.wait_until_failed(),
+                )
+            ]
+            self._log.info(
+                "worker_started", rules=len(self._rules.all), rules_hash=self._rules.hash
+            )
+            await self._stopped.wait()
+            async with asyncio.timeout(_STOP_S):
+                await closed()
+                self._log.info("lines_counted", **windows.counters.as_fields())
+                for each in running:
+                    each.cancel()
+                await group.stop()
+                await outbox.stop()
+                await reader.stop()
+        self._log.info("worker_stopped")
+
+    async def _wait_for_topics(self, reader: LogReader) -> tuple[int, int] | None:
+        """Returns the partitions of events and of partials when everything is there; ``None`` when
+        the worker was stopped before."""
+        told = ""
+        started = False
+        while not self._stopped.is_set():
+            missing: list[str] = []
+            try:
+                if not started:
+                    await reader.start()
+                    started = True
+                found = {
+                    topic: await reader.partitions(topic)
+                    for topic in (
+                        EVENTS.name,
+                        WINDOWS_CHANGELOG.name,
+                        PARTIALS.name,
+                        MERGE_CHANGELOG.name,
+                        METRICS.name,
+                        ALERTS.name,
+                    )
+                }
+                missing = [topic for topic, partitions in found.items() if not partitions]
+                state = f"topics missing: {', '.join(missing)}" if missing else ""
+            except (KafkaError, OSError) as error:
+                await reader.stop()
+                state = f"no answer from Kafka at {self._settings.kafka} ({type(error).__name__})"
+            if not state:
+                return _counts(found)
+            if state != told:
+                self._log.warning("kafka_awaited", state=state)
+                told = state
+            await asyncio.sleep(_RETRY_S)
+        return None
+
+    def _window_rules(self) -> WindowRules:
+        return WindowRules(
+            groupings=self._groupings,
+            fast=self._rules.groupings,
+            lateness_s=self._settings.lateness_s,
+            ahead_s=self._settings.clock_ahead_s,
+            behind_s=self._settings.clock_behind_s,
+            idle_s=self._settings.idle_s,
+            series_max=self._settings.series_max,
+        )
+
+    def _merge_rules(self, sources: int) -> MergeRules:
+        return MergeRules(
+            sources=sources,
+            alerts=self._rules,
+            lateness_s=self._settings.lateness_s,
+            idle_s=self._settings.idle_s,
+        )
+
+    async def _tell_counters(self, windows: WindowsAgent) -> None:
+        while True:
+            await asyncio.sleep(_COUNTERS_S)
+            self._log.info("lines_counted", **windows.counters.as_fields())
+
+
+def _counts(found: dict[str, int]) -> tuple[int, int]:
+    """Returns the partitions of events and of partials.
+
+    Raises:
+        WorkerError: topics that go together have different numbers of partitions.
+    """
+    for topics in (
+        (EVENTS.name, WINDOWS_CHANGELOG.name),
+        (PARTIALS.name, MERGE_CHANGELOG.name, METRICS.name, ALERTS.name),
+    ):
+        if len({found[topic] for topic in topics}) > 1:
+            told = ", ".join(f"{topic} {found[topic]}" for topic in topics)
+            raise WorkerError(f"these topics need the same number of partitions: {told}")
+    return found[EVENTS.name], found[PARTIALS.name]
+
+
+def _access(kafka: str) -> tuple[KafkaSecurity, dict[str, Any]]:
+    """Returns how to connect, for Faust and for aiokafka.
+
+    Raises:
+        WorkerError: the settings of the connection do not fit together.
+    """
+    try:
+        security = KafkaSecurity.from_env()
+        return security, {"bootstrap_servers": kafka, **security.aiokafka()}
+    except ValueError as error:  # backchannel's SettingsError: its message holds no secret
+        raise WorkerError(f"settings of the Kafka connection: {error}") from None
+
+
+async def _vital(work: Awaitable[None]) -> None:
+    """Does work without which a worker cannot go on."""
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 -- the edge of the process: told, and it ends
+        _end(error)
+
+
+def _end(error: BaseException) -> None:
+    """Ends the process at once, before anything else is written or committed."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    expected = isinstance(error, WorkerError | KafkaError | TimeoutError | OSError)
+    cause = f" ({error.__cause__!r})" if error.__cause__ else ""
+    structlog.get_logger().error(
+        "worker_failed",
+        reason=f"{error or type(error).__name__}{cause}" if expected else type(error).__name__,
+        exc_info=None if expected else error,
+    )
+    end_process(1)

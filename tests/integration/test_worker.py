@@ -1,0 +1,206 @@
+"""A worker on a real broker: exact rows, alerts in time, and a clean end."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from backchannel.events import Interaction, encode_event
+from backchannel.events.topics import EVENTS
+from support.broker import BrokerProcess
+from support.ledger import Ledger, rows_of, traffic
+from support.worker_process import (
+    Bot,
+    Listener,
+    WorkerFactory,
+    WorkerProcess,
+    bot,
+    create_topics,
+    listener,
+)
+
+pytestmark = pytest.mark.integration
+
+RULES = """
+[[rule]]
+name = "slow"
+metric = "latency_ms"
+agg = "p95"
+threshold = 5000
+window_s = 10
+min_samples = 5
+grouping = "tenant"
+"""
+SETTLE_S = 40
+
+
+@dataclass
+class Stage:
+    """A broker with topics, a worker at work, and a listener."""
+
+    bootstrap: str
+    worker: WorkerProcess
+    listener: Listener
+
+
+@asynccontextmanager
+async def stage(
+    broker: BrokerProcess, workers: WorkerFactory, **settings: str
+) -> AsyncIterator[Stage]:
+    await create_topics(broker.bootstrap)
+    worker = workers(broker.bootstrap, **settings)
+    worker.start()
+    await worker.is_at_work()
+    async with listener(broker.bootstrap) as heard:
+        yield Stage(broker.bootstrap, worker, heard)
+
+
+async def until(
+    condition: Callable[[], bool], heard: Listener, timeout_s: float = SETTLE_S
+) -> None:
+    """Listens until the condition holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await heard.read(0.2)
+
+
+async def send_trace(sender: Bot, ledger: Ledger, records: int, origin: str = "live") -> None:
+    chance = Random(7)
+    for number in range(records):
+        events = traffic(chance)
+        ledger.note(events, origin)
+        await sender.send(number % EVENTS.partitions, events)
+    await sender.flush()
+
+
+async def test_every_count_sum_and_bucket_is_exact(
+    private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory
+) -> None:
+    ledger = Ledger()
+    async with stage(private_kafka(), worker_factory) as set_up:
+        async with bot(set_up.bootstrap) as sender:
+            await send_trace(sender, ledger, 120)
+        await until(lambda: rows_of(set_up.listener) == ledger.rows(), set_up.listener)
+
+
+async def test_windows_are_final_soon_after_the_traffic_has_stopped(
+    private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory
+) -> None:
+    async with stage(private_kafka(), worker_factory, lateness_s="1") as set_up:
+        async with bot(set_up.bootstrap) as sender:
+            await send_trace(sender, Ledger(), 12)
+        heard = set_up.listener
+        await until(lambda: bool(heard.rows) and _tens_are_final(heard), heard)
+        assert all(row.complete for row in heard.rows.values())
+
+
+def _tens_are_final(heard: Listener) -> bool:
+    return all(row.final for row in heard.rows.values() if row.window_s == 10)
+
+
+async def test_two_replays_of_the_same_hours_have_rows_of_their_own(
+    private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory
+) -> None:
+    async with stage(private_kafka(), worker_factory) as set_up:
+        ledger = Ledger()
+        for origin in ("replay:one", "replay:two"):
+            async with bot(set_up.bootstrap, origin, origin) as sender:
+                await send_trace(sender, ledger, 24, origin)
+        await until(lambda: rows_of(set_up.listener) == ledger.rows(), set_up.listener)
+        assert set_up.listener.alerts == []
+
+
+async def test_an_alert_comes_within_a_second_and_ends_when_the_traffic_stops(
+    private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(RULES)
+    async with stage(private_kafka(), worker_factory, rules=str(rules)) as set_up:
+        heard = set_up.listener
+        async with bot(set_up.bootstrap) as sender:
+            await sender.send(3, [Interaction(tenant_id="a", duration_us=9_000_000)] * 4)
+            await sender.flush()
+            await asyncio.sleep(1)
+            await heard.read(0.1)
+            assert heard.alerts == []
+            crossing = Interaction(tenant_id="a", duration_us=9_000_000)
+            await sender.send(5, [crossing] * 5)
+            await until(lambda: bool(heard.alerts), heard)
+        fired = heard.alerts[0]
+        assert (fired.rule, fired.state, fired.dims) == ("slow", "firing", {"tenant": "a"})
+        assert fired.evaluated_at_us - fired.trigger_event_at_us < 1_000_000
+        await until(lambda: len(heard.alerts) == 2, heard, timeout_s=60)
+        assert (heard.alerts[1].state, heard.alerts[1].value) == ("resolved", None)
+
+
+async def test_garbage_is_counted_and_harms_nobody(
+    private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory
+) -> None:
+    async with stage(private_kafka(), worker_factory) as set_up, AsyncExitStack() as stack:
+        sender = await stack.enter_async_context(bot(set_up.bootstrap))
+        garbage = (None, b"", b"\xff\xfe", b"{}", b"[" * 100_000, b'{"event_type":"interaction"}')
+        for value in garbage:
+            await sender.send_raw(0, value)
+        await sender.send_raw(0, encode_event(Interaction(tenant_id="by hand")))
+        await sender.send(0, [Interaction(tenant_id="by the SDK")])
+        await sender.flush()
+        await until(lambda: set_up.listener.total("", 60) == 2, set_up.listener)
+        assert set_up.worker.stop() == 0
+        assert '"received": 8, "counted": 2' in set_up.worker.log()
+        assert '"rejected": 6' in set_up.worker.log()
+
+
+async def test_a_worker_stops_when_it_is_asked_to_and_the_next_one_reads_nothing_twice(
+    private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory
+) -> None:
+    async with stage(private_kafka(), worker_factory, slot="one") as set_up:
+        async with bot(set_up.bootstrap) as sender:
+            await send_trace(sender, Ledger(), 24)
+        began = time.monotonic()
+        await until(lambda: bool(set_up.listener.rows), set_up.listener)
+        assert set_up.worker.stop() == 0
+        assert time.monotonic() - began < 10
+        set_up.worker.start()
+        await set_up.worker.is_at_work(times=2)
+        assert set_up.worker.stop() == 0
+        assert '"received": 0' in set_up.worker.log()
+
+
+async def test_a_worker_waits_for_its_topics_and_says_so_once(
+    private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory
+) -> None:
+    broker = private_kafka()
+    worker = worker_factory(broker.bootstrap)
+    worker.start()
+    await worker.has_logged("topics missing: chat.events")
+    await create_topics(broker.bootstrap)
+    await worker.is_at_work()
+    assert worker.log().count("kafka_awaited") == 1
+
+
+async def test_wrong_rules_end_the_worker_with_a_sentence(
+    worker_factory: WorkerFactory, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rule]]\nname = "x"\nmetric = "mood"\nthreshold = 1\n')
+    worker = worker_factory("127.0.0.1:1", rules=str(rules))
+    worker.start()
+    assert await worker.has_ended() == 1
+    assert "rule 'x': metric: Input should be" in worker.log()
+    assert "Traceback" not in worker.log()
+
+
+async def test_wrong_settings_of_the_connection_end_the_worker_without_telling_a_secret(
+    worker_factory: WorkerFactory,
+) -> None:
+    worker = worker_factory("127.0.0.1:1", kafka_sasl_password="hunter2")
+    worker.start()
+    assert await worker.has_ended() == 1
+    assert "need security_protocol SASL_SSL" in worker.log()
+    assert "hunter2" not in worker.log()

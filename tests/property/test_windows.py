@@ -1,0 +1,175 @@
+"""Windows hold what plain counting finds: however records are cut, repeated, and interrupted."""
+
+from collections import Counter
+from itertools import accumulate
+from math import ceil
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backchannel.events import Interaction, quantile
+from backchannel_processors.measures import Measures, merged
+from backchannel_processors.observations import Observation
+from backchannel_processors.source_partition import SourcePartition
+from support.interactions import (
+    NOON_US,
+    Changelog,
+    by_hand,
+    counted,
+    interaction,
+    record,
+    source,
+    tell,
+)
+
+durations_us = st.integers(0, 2**40)
+events = st.builds(
+    interaction,
+    st.floats(0, 55),
+    tenant_id=st.sampled_from(("a", "b")),
+    model=st.sampled_from(("", "m")),
+    status=st.sampled_from(("ok", "error", "cancelled")),
+    error_type=st.sampled_from(("", "x", "y")),
+    duration_us=durations_us,
+    input_tokens=st.integers(0, 2**40),
+    sample_weight=st.integers(1, 1_000_000),
+)
+histories = st.lists(st.lists(events, max_size=4), max_size=8)
+
+
+def measures_of(batch: list[Interaction]) -> Measures:
+    measures = Measures()
+    for event in batch:
+        measures.observe(
+            Observation(
+                event.event_type,
+                event.event_id,
+                event.ts_us,
+                status=event.status,
+                error_type=event.error_type,
+                duration_us=event.duration_us,
+                input_tokens=event.input_tokens,
+                sample_weight=event.sample_weight,
+            ),
+            event.ts_us,
+        )
+    return measures
+
+
+@given(histories)
+def test_every_event_is_in_exactly_one_window_of_each_series(
+    history: list[list[Interaction]],
+) -> None:
+    part = source()
+    for offset, batch in enumerate(history):
+        part.take(record(offset, batch, broker_s=60), NOON_US)
+    flat = [event for batch in history for event in batch]
+    assert counted(tell({}, part.flush(fast_only=False))) == by_hand(flat)
+
+
+@given(histories, st.randoms(use_true_random=False))
+def test_however_often_states_are_told_the_last_ones_are_the_same(
+    history: list[list[Interaction]], chance: Random
+) -> None:
+    once, often = source(), source()
+    told_often: dict[tuple[str, int, str, tuple[str, ...]], tuple[int, Measures]] = {}
+    for offset, batch in enumerate(history):
+        each = record(offset, batch, broker_s=60)
+        once.take(each, NOON_US)
+        often.take(each, NOON_US)
+        tell(told_often, often.flush(fast_only=chance.random() < 0.5))
+    assert tell(told_often, often.flush(fast_only=False)) == tell({}, once.flush(fast_only=False))
+
+
+@given(histories, st.data())
+def test_a_crash_at_any_point_changes_nothing(
+    history: list[list[Interaction]], data: st.DataObject
+) -> None:
+    records = [record(offset, batch, broker_s=60) for offset, batch in enumerate(history)]
+    whole = source()
+    for each in records:
+        whole.take(each, NOON_US)
+    told: dict[tuple[str, int, str, tuple[str, ...]], tuple[int, Measures]] = {}
+    changelog = Changelog()
+    part = source()
+    for _ in range(data.draw(st.integers(0, 6), label="lives")):
+        part = restored(changelog)
+        for each in records[part.next_offset :]:
+            match data.draw(st.integers(0, 9), label="what happens"):
+                case 0:
+                    break  # killed
+                case 1:
+                    tell(told, part.flush(fast_only=False))
+                case 2:
+                    tell(told, part.flush(fast_only=False))
+                    changelog.write(part)
+                case 3:
+                    cut = data.draw(st.integers(0, 3), label="states written")
+                    changelog.write(part, states=cut)
+                    break  # killed while it wrote
+            part.take(each, NOON_US)
+    part = restored(changelog)
+    for each in records[part.next_offset :]:
+        part.take(each, NOON_US)
+    assert tell(told, part.flush(fast_only=False)) == tell({}, whole.flush(fast_only=False))
+
+
+def restored(changelog: Changelog) -> SourcePartition:
+    part = source()
+    part.restore(changelog.entries, NOON_US)
+    return part
+
+
+@given(st.lists(events, max_size=12), st.randoms(use_true_random=False))
+def test_states_merge_in_any_order_and_any_grouping(
+    batch: list[Interaction], chance: Random
+) -> None:
+    whole = measures_of(batch)
+    cuts = sorted(chance.randrange(len(batch) + 1) for _ in range(2))
+    parts = [measures_of(batch[a:b]) for a, b in zip([0, *cuts], [*cuts, len(batch)], strict=True)]
+    left = merged((merged(parts[:2]), parts[2]))
+    chance.shuffle(parts)
+    right = merged((parts[0], merged(parts[1:])))
+    assert left.within_bounds() == right.within_bounds() == whole.within_bounds()
+
+
+@given(st.lists(st.lists(events, max_size=5), min_size=1, max_size=4))
+def test_a_sum_follows_its_parts_when_they_grow(history: list[list[Interaction]]) -> None:
+    total = Measures()
+    states = list(accumulate(map(measures_of, history), lambda a, b: merged((a, b))))
+    for old, new in zip([Measures(), *states], states, strict=False):
+        total.exchange(old, new)
+    assert total == states[-1]
+
+
+@given(st.lists(durations_us, min_size=1), st.integers(1, 1_000))
+def test_a_percentile_is_within_1_1_percent_of_the_exact_one(
+    values: list[int], permille: int
+) -> None:
+    measures = measures_of([interaction(duration_us=value) for value in values])
+    rank = max(1, ceil(permille * len(values) / 1_000))
+    exact = sorted(values)[rank - 1]
+    found = quantile(
+        measures.latency_buckets, permille, least=min(values), most=measures.latency_max_us
+    )
+    assert abs(found - exact) <= 0.011 * exact + 0.5
+
+
+@given(st.lists(st.sampled_from([f"type-{n:02}" for n in range(50)])))
+def test_many_error_types_are_bounded_without_losing_a_count(types: list[str]) -> None:
+    batch = [interaction(status="error", error_type=name) for name in types]
+    by_type = measures_of(batch).within_bounds().errors_by_type
+    assert sum(by_type.values()) == len(types)
+    assert len(by_type) <= 32
+    assert not by_type.keys() - Counter(types).keys() - {"__other__"}
+
+
+def test_a_sum_follows_an_error_type_that_went_under_other() -> None:
+    first = [interaction(status="error", error_type=f"b{n:02}") for n in range(32)]
+    second = [interaction(status="error", error_type=f"a{n}") for n in range(5)]
+    old, new = measures_of(first), measures_of(first + second)
+    total = merged((old,))
+    total.exchange(old, new)
+    assert total.errors_by_type == new.errors_by_type
+    assert "b31" in old.errors_by_type.keys() - new.errors_by_type.keys()

@@ -1,0 +1,216 @@
+"""What merge makes of partials: rows, when they are final, and what a restart keeps."""
+
+from collections.abc import Iterable
+
+from backchannel.events import LIVE, Window
+from backchannel_processors.alerting import AlertBook
+from backchannel_processors.measures import Measures
+from backchannel_processors.merge_partition import LONG_S, MergePartition, MergeRules
+from backchannel_processors.partials import Bundle, Notice, Partial, Progress
+from backchannel_processors.rules import Rules
+from backchannel_processors.source_partition import BASE_S
+from backchannel_processors.states import Entry
+from support.interactions import NOON_US
+
+NOON = NOON_US // 1_000_000
+MINUTE = NOON - NOON % 60 + 60
+RULES = MergeRules(sources=2, alerts=Rules())
+
+
+def empty(rules: MergeRules = RULES) -> MergePartition:
+    return MergePartition(rules, AlertBook(rules.alerts), next_offset=0, now_us=NOON_US)
+
+
+def partial(
+    last_offset: int, count: int, *, source: int = 0, start: int = MINUTE, origin: str = LIVE
+) -> Partial:
+    measures = Measures(count=count, latency_count=count, latency_sum_us=count * 10)
+    measures.latency_min_us = measures.latency_max_us = 10
+    measures.latency_buckets = {106: count}
+    return Partial(origin, "tenant", ("a",), start, source, last_offset, measures)
+
+
+def notice(
+    source: int, at: int, *, next_offset: int = 1_000, replay: Progress | None = None
+) -> Notice:
+    origins = {LIVE: Progress(at * 1_000_000, idle=False, ended=False)}
+    return Notice(source, next_offset, 0, origins | ({"replay:a": replay} if replay else {}))
+
+
+def take(part: MergePartition, *told: Partial | Notice, now_us: int = NOON_US) -> None:
+    partials = [each for each in told if isinstance(each, Partial)]
+    notices = [each for each in told if isinstance(each, Notice)]
+    part.take(part.next_offset, Bundle(1, partials, notices), now_us)
+
+
+def one(rows: Iterable[Window]) -> Window:
+    found = list(rows)
+    assert len(found) == 1
+    return found[0]
+
+
+def write(part: MergePartition, log: list[Entry]) -> None:
+    list(part.rows(BASE_S, NOON_US)), list(part.rows(LONG_S, NOON_US))
+    states, meta, gone = part.checkpoint()
+    log += [*states, meta, *gone]
+
+
+def test_a_row_is_the_sum_over_all_sources() -> None:
+    part = empty()
+    take(part, partial(3, 5, source=0), partial(7, 6, source=1))
+    row = one(part.rows(BASE_S, NOON_US))
+    assert (row.count, row.latency_sum_us, row.latency_p95_us) == (11, 110, 10)
+    assert row.dims == {"tenant": "a"}
+    assert not row.final
+
+
+def test_a_newer_state_replaces_an_older_one_and_a_repeat_nothing() -> None:
+    part = empty()
+    take(part, partial(3, 5), partial(9, 8), partial(3, 5))
+    assert one(part.rows(BASE_S, NOON_US)).count == 8
+    take(part, partial(9, 8))
+    assert not list(part.rows(BASE_S, NOON_US))
+
+
+def test_the_revision_rises_with_every_change() -> None:
+    part = empty()
+    revisions = []
+    for each in (partial(3, 5), partial(4, 6), partial(0, 1, source=1)):
+        take(part, each)
+        revisions.append(one(part.rows(BASE_S, NOON_US)).revision)
+    assert revisions == sorted(set(revisions))
+
+
+def test_a_minute_is_the_sum_of_its_six_windows() -> None:
+    part = empty()
+    take(part, *(partial(n, n + 1, start=MINUTE + 10 * n) for n in range(6)))
+    row = one(part.rows(LONG_S, NOON_US))
+    assert (row.window_start, row.window_s, row.count) == (MINUTE, 60, 21)
+
+
+def test_a_window_is_final_when_every_source_has_passed_it() -> None:
+    part = empty()
+    take(part, partial(3, 5))
+    before = one(part.rows(BASE_S, NOON_US))
+    take(part, notice(0, MINUTE + 70))
+    assert not list(part.finals(NOON_US))
+    take(part, notice(1, MINUTE + 70))
+    row = one(part.finals(NOON_US))
+    assert row.final
+    assert row.complete
+    assert row.revision > before.revision
+
+
+def test_a_minute_is_final_only_when_its_last_window_is() -> None:
+    part = empty()
+    take(part, partial(3, 5), notice(0, MINUTE + 70), notice(1, MINUTE + 70))
+    assert [row.window_s for row in part.finals(NOON_US)] == [10]
+    take(part, notice(0, MINUTE + 120), notice(1, MINUTE + 120))
+    assert [row.window_s for row in part.finals(NOON_US)] == [60]
+
+
+def test_a_source_without_owner_holds_a_window_for_five_minutes() -> None:
+    part = empty()
+    take(part, partial(3, 5), notice(0, MINUTE + 70))
+    take(part, notice(0, MINUTE + 71), now_us=NOON_US + 299_000_000)
+    assert not list(part.finals(NOON_US + 299_000_000))
+    row = one(part.finals(NOON_US + 301_000_000))
+    assert row.final
+    assert not row.complete
+
+
+def test_a_source_that_comes_back_completes_the_row() -> None:
+    part = empty()
+    take(part, partial(3, 5), notice(0, MINUTE + 70))
+    take(part, notice(0, MINUTE + 71), now_us=NOON_US + 301_000_000)
+    incomplete = one(part.finals(NOON_US + 301_000_000))
+    take(part, notice(1, MINUTE + 70), now_us=NOON_US + 302_000_000)
+    row = one(part.finals(NOON_US + 302_000_000))
+    assert row.complete
+    assert row.revision > incomplete.revision
+
+
+def test_a_window_without_room_for_all_series_is_not_complete() -> None:
+    part = empty()
+    marked = Notice(0, 9, 0, {}, [(LIVE, "tenant", MINUTE)])
+    take(part, partial(3, 5), marked)
+    assert not one(part.rows(BASE_S, NOON_US)).complete
+    assert not one(part.rows(LONG_S, NOON_US)).complete
+
+
+def test_a_late_event_changes_a_closed_window_in_late_alone() -> None:
+    part = empty()
+    take(part, partial(3, 5), notice(0, MINUTE + 120), notice(1, MINUTE + 120))
+    final = next(iter(part.finals(NOON_US)))
+    late = partial(20, 5)
+    late.measures.late = 2
+    take(part, late)
+    row = one(part.rows(BASE_S, NOON_US))
+    assert (row.count, row.late, row.final) == (5, 2, True)
+    assert row.revision > final.revision
+
+
+def test_a_replay_is_final_when_all_its_sources_are_idle_and_the_others_have_none_of_it() -> None:
+    part = empty()
+    idle = Progress((MINUTE + 5) * 1_000_000, idle=True, ended=False)
+    take(part, partial(3, 5, origin="replay:a"), notice(0, MINUTE, replay=idle))
+    take(part, notice(1, MINUTE))
+    assert not list(part.finals(NOON_US))
+    read = Notice(1, 1_000, NOON_US + 10_000_000, notice(1, MINUTE).origins)
+    take(part, read)
+    assert {row.window_s for row in part.finals(NOON_US) if row.final} == {10, 60}
+
+
+def test_a_replay_that_goes_on_after_a_pause_goes_on_counting() -> None:
+    part = empty()
+    idle = Progress((MINUTE + 5) * 1_000_000, idle=True, ended=False)
+    for source in (0, 1):
+        take(part, notice(source, MINUTE, replay=idle))
+    take(part, partial(3, 5, origin="replay:a"))
+    final = next(row for row in part.finals(NOON_US) if row.window_s == 10)
+    take(part, partial(4, 6, origin="replay:a"))
+    row = one(part.rows(BASE_S, NOON_US))
+    assert row.count == 6
+    assert row.revision > final.revision
+
+
+def test_a_restart_keeps_the_states() -> None:
+    part, log = empty(), list[Entry]()
+    take(part, partial(3, 5), notice(0, MINUTE + 30))
+    write(part, log)
+    again = empty()
+    again.restore(log, NOON_US)
+    take(again, partial(4, 6, source=1))
+    assert again.next_offset == 2
+    assert one(again.rows(BASE_S, NOON_US)).count == 11
+
+
+def test_states_ahead_of_the_checkpoint_are_told_only_when_the_rest_has_caught_up() -> None:
+    part, log = empty(), list[Entry]()
+    take(part, partial(3, 5))
+    states, _, _ = part.checkpoint()
+    again = empty()
+    again.restore(states, NOON_US)
+    assert not list(again.rows(BASE_S, NOON_US))
+    take(again, partial(3, 5))
+    assert one(again.rows(BASE_S, NOON_US)).count == 5
+    assert log == []
+
+
+def test_a_forgotten_window_takes_nothing_more() -> None:
+    part, log = empty(), list[Entry]()
+    take(part, partial(3, 5), notice(0, MINUTE + 241), notice(1, MINUTE + 241))
+    list(part.finals(NOON_US))
+    write(part, log)
+    take(part, partial(9, 9))
+    assert not list(part.rows(BASE_S, NOON_US))
+    assert log[-1][1] is None
+
+
+def test_an_older_notice_does_not_turn_time_back() -> None:
+    part = empty()
+    take(part, partial(3, 5), notice(0, MINUTE + 70), notice(1, MINUTE + 70))
+    assert one(part.finals(NOON_US)).final
+    take(part, notice(0, MINUTE, next_offset=1))
+    take(part, partial(4, 6))
+    assert one(part.rows(BASE_S, NOON_US)).final
