@@ -103,5 +103,10 @@ def configure_logging() -> None:
     )
 
 
-_PYTHON = 'async with backchannel.Producer("{kafka}") as bot: bot.track(event)'
-_SQL = 'backchannel sql "SELECT count() FROM events"'
+_PYTHON = (
+    'python -c "import backchannel as b;'
+    " p = b.Producer('{kafka}', service='hello');"
+    " p.track(b.events.Interaction(model='m'));"
+    " print(p.close_sync(), 'undelivered')\""
+)
+_SQL = 'backchannel sql "SELECT ts, service, model FROM events ORDER BY ts DESC LIMIT 5"'

@@ -1,9 +1,11 @@
 """What each part of the stack is run with."""
 
 import asyncio
+import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from zlib import crc32
 
 import aiohttp
 
@@ -52,9 +54,20 @@ def role_spec(role: Role, addresses: Mapping[str, str], data_dir: DataDir) -> Pr
         name=role.name,
         argv=role.argv,
         log_path=data_dir.log_path(role.name),
-        env={**addresses, "BACKCHANNEL_DATA_DIR": str(data_dir.path)},
+        env={
+            **addresses,
+            "BACKCHANNEL_DATA_DIR": str(data_dir.path),
+            "BACKCHANNEL_SLOT": _slot(role, data_dir),
+        },
         stop_timeout_s=role.stop_timeout_s,
     )
+
+
+def _slot(role: Role, data_dir: DataDir) -> str:
+    """A name in the consumer group that a role keeps over restarts, so that it gets its partitions
+    back at once. Nobody else has it, also where several machines share a Kafka."""
+    home = crc32(f"{platform.node()}:{data_dir.path}".encode())
+    return f"up-{role.name}-{home:08x}"
 
 
 async def _broker_ready(pid: int, config: BrokerConfig) -> None:

@@ -1,0 +1,89 @@
+"""The commands, and how the command line ends.
+
+Exit codes: 0 done, 1 it did not work (a sentence says why), 2 the command line itself is wrong,
+130 stopped by Ctrl-C.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version as installed
+
+from cyclopts import App, CycloptsError, Group
+from rich.console import Console
+
+from backchannel_deploy.cli.alerts import tail
+from backchannel_deploy.cli.demo import demo
+from backchannel_deploy.cli.migrate import migrate
+from backchannel_deploy.cli.replay import replay
+from backchannel_deploy.cli.schema import schema
+from backchannel_deploy.cli.sink import sink
+from backchannel_deploy.cli.sql import sql
+from backchannel_deploy.cli.up import up
+from backchannel_deploy.cli.version import version
+from backchannel_deploy.cli.worker import worker
+from backchannel_deploy.errors import UserError
+from backchannel_deploy.extras import missing_extra
+
+__all__ = ["app", "run"]
+
+_USAGE_ERROR = 2
+_INTERRUPTED = 130
+
+_TRY = Group("Try it on one machine", sort_key=1)
+_LOOK = Group("Look at it", sort_key=2)
+_RUN = Group("Run a role (a real deployment)", sort_key=3)
+_OPERATE = Group("Operate it", sort_key=4)
+
+app = App(
+    name="backchannel",
+    help="Metrics of chatbots as a stream: events through Kafka, windows and alerts by Faust, "
+    "SQL in ClickHouse.",
+    help_format="markdown",
+    version=lambda: installed("backchannel"),
+)
+for _command, _group in (
+    (up, _TRY),
+    (demo, _TRY),
+    (replay, _TRY),
+    (sql, _LOOK),
+    (worker, _RUN),
+    (sink, _RUN),
+    (migrate, _OPERATE),
+    (schema, _OPERATE),
+    (version, _OPERATE),
+):
+    app.command(_command, group=_group, sort_key=len(list(app)))
+_alerts = App(name="alerts", help="Watch the alerts.", group=_LOOK)
+_alerts.command(tail)
+app.command(_alerts)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command and returns the exit code. Expected trouble is told in a sentence."""
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        result = app(arguments, exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        return _USAGE_ERROR  # cyclopts has printed it
+    except UserError as error:
+        errors.print(f"[red]backchannel:[/red] {_escaped(str(error))}")
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        errors.print(_escaped(missing_extra(error)))
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _forget_stdout() -> None:
+    """The reader of our output has gone (`… | head`): flushing at exit would complain once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

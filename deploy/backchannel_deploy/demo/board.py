@@ -1,0 +1,150 @@
+"""What the live view knows: fed by topics and counts, read as rows."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backchannel.events import Alert, Window, quantile
+
+__all__ = ["Board", "Counts", "Heard", "TenantRow"]
+
+_WINDOW_S = 10
+_US = 1_000_000
+_ALERTS_KEPT = 100
+_RATES_KEPT = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How far the fleet's events have come."""
+
+    sent: int = 0
+    acknowledged: int = 0
+    counted: int = 0
+    """In windows."""
+    stored: int = 0
+    """Rows in ClickHouse."""
+
+    @property
+    def settled(self) -> bool:
+        """Says whether everything that was sent has come everywhere."""
+        return self.sent == self.acknowledged == self.counted == self.stored
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRow:
+    """A tenant as of now: its last ten to twenty seconds."""
+
+    tenant: str
+    events_a_s: float
+    p50_us: int
+    p95_us: int
+    error_share: float
+    tokens_a_min: float
+    p95_trend_us: tuple[int, ...]
+    """p95 of each window so far, the oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An alert, and how long after the event that caused it a subscriber had it."""
+
+    alert: Alert
+    delay_us: int
+
+
+class Board:
+    """Everything that is shown, as of the last thing that was told to it. One owner, no locks."""
+
+    def __init__(self, started_at_us: int) -> None:
+        self.started_at_us = started_at_us
+        self.counts = Counts()
+        self.heard: deque[Heard] = deque(maxlen=_ALERTS_KEPT)
+        self.rates: deque[int] = deque([0] * _RATES_KEPT, maxlen=_RATES_KEPT)
+        """Events sent in each of the last seconds."""
+        self._totals: dict[int, Window] = {}
+        self._tenants: dict[str, dict[int, Window]] = {}
+        self._first_window = started_at_us // _US // _WINDOW_S * _WINDOW_S
+
+    def take_window(self, window: Window) -> None:
+        """Notes a live window of the demo's time; an older revision changes nothing."""
+        ours = window.origin == "live" and window.window_start >= self._first_window
+        if not ours or window.window_s != _WINDOW_S:
+            return
+        if window.grouping == "":
+            series = self._totals
+        elif window.grouping == "tenant":
+            series = self._tenants.setdefault(window.dims["tenant"], {})
+        else:
+            return
+        known = series.get(window.window_start)
+        if known is None or known.revision < window.revision:
+            series[window.window_start] = window
+
+    def take_alert(self, heard: Heard) -> bool:
+        """Notes a transition of this demo; returns whether it was new."""
+        alert = heard.alert
+        last = max(
+            (known.transition for known in self.alerts if known.alert_id == alert.alert_id),
+            default=0,
+        )
+        if alert.transition <= last or alert.evaluated_at_us < self.started_at_us:
+            return False
+        self.heard.append(heard)
+        return True
+
+    @property
+    def alerts(self) -> list[Alert]:
+        return [heard.alert for heard in self.heard]
+
+    def firing(self) -> list[Alert]:
+        """Returns the alerts whose last transition is that they fire."""
+        last = {alert.alert_id: alert for alert in self.alerts}
+        return [alert for alert in last.values() if alert.state == "firing"]
+
+    @property
+    def counted(self) -> int:
+        """Events in windows."""
+        return sum(window.count for window in self._totals.values())
+
+    def tenants(self, now_us: int) -> list[TenantRow]:
+        """Returns a row for each tenant, by name."""
+        rows = []
+        for tenant, windows in sorted(self._tenants.items()):
+            newest = max(windows)
+            recent = [windows[start] for start in (newest - _WINDOW_S, newest) if start in windows]
+            rows.append(_row(tenant, recent, [windows[start] for start in sorted(windows)], now_us))
+        return rows
+
+
+def _row(tenant: str, recent: Sequence[Window], trend: Sequence[Window], now_us: int) -> TenantRow:
+    count = sum(window.count for window in recent)
+    first_us = recent[0].window_start * _US
+    last_us = (recent[-1].window_start + _WINDOW_S) * _US
+    seconds = max(1.0, (min(now_us, last_us) - first_us) / _US)
+    tokens = sum(window.input_tokens + window.output_tokens for window in recent)
+    return TenantRow(
+        tenant,
+        events_a_s=count / seconds,
+        p50_us=_percentile(recent, 500),
+        p95_us=_percentile(recent, 950),
+        error_share=sum(window.errors for window in recent) / max(1, count),
+        tokens_a_min=tokens / seconds * 60,
+        p95_trend_us=tuple(window.latency_p95_us for window in trend),
+    )
+
+
+def _percentile(windows: Sequence[Window], permille: int) -> int:
+    merged: dict[int, int] = {}
+    for window in windows:
+        for bucket, count in window.latency_buckets.items():
+            merged[bucket] = merged.get(bucket, 0) + count
+    if not merged:
+        return 0
+    filled = [window for window in windows if window.latency_count]
+    return quantile(
+        merged,
+        permille,
+        least=min(window.latency_min_us for window in filled),
+        most=max(window.latency_max_us for window in filled),
+    )

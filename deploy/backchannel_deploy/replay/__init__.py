@@ -1,0 +1,1 @@
+"""Recorded traffic, published again through the real producer."""
