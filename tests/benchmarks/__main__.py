@@ -1,0 +1,48 @@
+"""`make bench`: every benchmark in turn, or those named, e.g. `make bench BENCH_ARGS="track sink"`.
+
+Each runs the real parts: a broker of its own, the embedded ClickHouse, roles as processes.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import in_the_bot, in_the_sink, in_the_stream, whole
+from benchmarks.results import Result, show, write
+
+BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
+    "track": in_the_bot.track,
+    "interaction": in_the_bot.interaction,
+    "produce": in_the_bot.produce,
+    "windows": in_the_stream.windows,
+    "sink": in_the_sink.sink,
+    "whole": whole.whole,
+}
+"""`whole` reports alert_delay, queryable_delay, query, memory and idle_cpu, all of one stack."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("bench", nargs="*", help=f"which ones: {', '.join(BENCHES)} (default: all)")
+    parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
+    arguments = parser.parse_args()
+    if unknown := set(arguments.bench) - set(BENCHES):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    console = Console()
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory(prefix="backchannel-bench-") as folder:
+        for name in arguments.bench or BENCHES:
+            console.print(f"[dim]measuring {name} …")
+            home = Path(folder) / name
+            home.mkdir()
+            results += BENCHES[name](home)
+    show(results, console)
+    write(results, arguments.output)
+    console.print(f"\nwritten to {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()
