@@ -171,3 +171,21 @@ def test_the_answer_can_be_json(stack: Stack) -> None:
     done = stack.cli("sql", "--format", "json", "SELECT 42 AS answer")
 
     assert json.loads(done.stdout) == [{"answer": 42}]
+
+
+def test_data_survive_a_restart_of_everything_and_nothing_is_counted_again(
+    stack: Stack, trace: Trace
+) -> None:
+    origin = replay(stack, trace)
+    assert_exact(stack, trace, origin)
+    before = tuple(stack.sql("SELECT count(), uniqExact(event_id) FROM events"))
+
+    assert stack.stop() == 0
+    stack.start()
+    again = replay(stack, trace)
+
+    assert_exact(stack, trace, again)
+    assert_exact(stack, trace, origin)
+    rows, unique = before
+    after = (rows + trace.count, unique + trace.count)
+    assert tuple(stack.sql("SELECT count(), uniqExact(event_id) FROM events")) == after
