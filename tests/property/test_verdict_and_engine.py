@@ -1,5 +1,6 @@
-"""Contract and engine come to the same verdict: what is accepted is a row that reads back equal,
-what is rejected is none. Many lines go in one insert, so the real engine is quick enough."""
+"""Contract, processors and engine come to the same verdict: what is accepted is counted and is a
+row that reads back equal, what is rejected is neither. Many lines go in one insert, so the real
+engine is quick enough."""
 
 import json
 import random
@@ -14,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events import EVENT_TYPES, Accepted, Event, judge
+from backchannel.events import EVENT_TYPES, Accepted, Event, judge, open_batch
+from backchannel_processors.observations import read
 from backchannel_sinks.block import Block
 from backchannel_sinks.clickhouse.connection import connect
 from backchannel_sinks.clickhouse.store import ClickHouseStore
@@ -106,7 +108,10 @@ async def hold_to_each_other(tables: tuple[str, str], batch: Sequence[bytes]) ->
     }
     offset = SYSTEM_CLOCK.monotonic_us()
     rows = built(batch, offset)
-    assert (rows.stored, len(rows.dead)) == (len(accepted), len(batch) - len(accepted))
+    verdicts = (len(accepted), len(batch) - len(accepted))
+    assert (rows.stored, len(rows.dead)) == verdicts
+    counted = read(open_batch(joined(batch), ()))
+    assert (len(counted.observations), counted.rejected) == verdicts
     await insert(tables, rows, token=str(offset))
     with closing(connect(*tables)) as client:
         assert stored(client, offset) == {
@@ -116,10 +121,14 @@ async def hold_to_each_other(tables: tuple[str, str], batch: Sequence[bytes]) ->
 
 def built(batch: Sequence[bytes], offset: int) -> Rows:
     """The rows of one unstamped record."""
-    # With a line end after the last line too: else an empty last line would be none.
-    value = b"".join(line + b"\n" for line in batch)
-    record = Record(offset, SYSTEM_CLOCK.now_us() // 1000, value, ())
+    record = Record(offset, SYSTEM_CLOCK.now_us() // 1000, joined(batch), ())
     return event_rows(Block(Place("chat.events", 0), 0, [record]), ProducerNumbers())
+
+
+def joined(batch: Sequence[bytes]) -> bytes:
+    """The value of a record. With a line end after the last line too: else an empty last line would
+    be none."""
+    return b"".join(line + b"\n" for line in batch)
 
 
 async def insert(tables: tuple[str, str], rows: Rows, token: str) -> None:
