@@ -51,9 +51,5 @@ class ManualClock:
         self._now_us += step_us
         self._monotonic_us += step_us
 
-    def set_wall(self, now_us: int) -> None:
-        """Sets the wall clock alone, as an operator or NTP would."""
-        self._now_us = now_us
-
 
 SYSTEM_CLOCK = SystemClock()

@@ -19,7 +19,6 @@ __all__ = [
     "Label",
     "Labels",
     "LongText",
-    "Millionths",
     "Picodollars",
     "SignedMillionths",
     "Status",
@@ -59,9 +58,6 @@ Bytes = Annotated[int, Field(ge=0, le=2**53)]
 
 Picodollars = Annotated[int, Field(ge=0, le=_INT64_MAX)]
 """Money: 10^-12 US dollars. A price a token of $0.15 a million tokens is 150,000 of them."""
-
-Millionths = Annotated[int, Field(ge=0, le=COUNT_MAX)]
-"""A score or share: 1_000_000 is 1.0."""
 
 SignedMillionths = Annotated[int, Field(ge=-COUNT_MAX, le=COUNT_MAX)]
 """A score that may be negative: 1_000_000 is 1.0."""
