@@ -42,14 +42,25 @@ format: $(STAMP) ## rewrite the code as the formatter and the linter want it
 faults: $(STAMP) ## the long form of the fault tests: many kills, many seeds
 	@BACKCHANNEL_FAULTS=full $(BIN)/python -m pytest tests/consistency $(PYTEST_ARGS)
 
-bench: $(STAMP) ## measure, print a table, write build/bench.json
+# Some peers want other versions of what we stand on.
+PEERS  := build/peers
+
+$(PEERS)/.installed: requirements/peers.txt
+	@$(PYTHON) -m venv $(PEERS)
+	@echo "Installing the peers of the benchmarks into $(PEERS) ..."
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
+	@touch $@
+
+bench: $(STAMP) $(PEERS)/.installed ## measure beside the peers, print a table, write build/bench.json
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 requirements: $(STAMP) ## pin again after pyproject.toml changed (needs uv on PATH)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-emit-find-links --extra all pyproject.toml -o requirements/all.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-emit-index-url --no-emit-find-links --extra all --group dev pyproject.toml -o requirements/dev.txt
+	  --no-emit-index-url --no-emit-find-links --all-extras --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-emit-find-links --group peers -o requirements/peers.txt
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
