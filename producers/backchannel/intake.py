@@ -9,17 +9,27 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from backchannel.encoding import encoder
-from backchannel.events import EVENT_TYPES, LINE_BYTES_MAX, SCHEMA_VERSION, Event, line_prefix
+from backchannel.events import (
+    EVENT_TYPES,
+    LINE_BYTES_MAX,
+    SCHEMA_VERSION,
+    Event,
+    Health,
+    line_prefix,
+)
 from backchannel.stamps import Stamps
 from backchannel.stats import DropReason, ProducerStats
 
-__all__ = ["EVENT_OVERHEAD_BYTES", "Intake", "Line"]
+__all__ = ["EVENT_OVERHEAD_BYTES", "HEALTH_RESERVE_BYTES", "Intake", "Line"]
 
 EVENT_OVERHEAD_BYTES = 200
 """What an event costs in memory besides its line: the objects around it, and its key."""
 
 Line = tuple[str, bytes]
 """Partition key, and the event as it will stand on the wire."""
+
+HEALTH_RESERVE_BYTES = 32 * 1024
+"""Room beyond the bound that only ``Health`` may take: some forty of them."""
 
 _NEVER = 2**63
 _UNSTAMPED = {"producer_id": "", "seq": 0}
@@ -100,6 +110,34 @@ class Intake:
             self._wake_at_bytes = _NEVER
         self._wake_sender()
         return True
+
+    def offer_health(self, health: Health, stamps: Stamps, *, final: bool = False) -> None:
+        """Takes a ``Health`` of the producer's own, even when the buffer is full or closed.
+
+        ``final`` gives it its own ``seq`` as ``final_seq``: nothing may be offered after it.
+        """
+        prefix, encode = self._encoders[Health]
+        body = encode(health.__dict__)
+        fragment, key = stamps.fragment(health), stamps.partition_key(health)
+        with self._lock:
+            if self._abandoned or self._shut == "disabled":
+                return
+            self._offered += 1
+            self._seq = seq = self._seq + 1
+            if final:
+                fragment += b'"final_seq":%d,' % seq
+            line = b"%b%d,%b%b" % (prefix, seq, fragment, body[1:])
+            accepted_bytes = self._accepted_bytes + len(line) + EVENT_OVERHEAD_BYTES
+            if accepted_bytes - self._settled_bytes > self._bytes_max + HEALTH_RESERVE_BYTES:
+                self._dropped["buffer_full"] += 1
+                return
+            self._accepted += 1
+            self._accepted_bytes = accepted_bytes
+            self._lines.append((key, line))
+            if accepted_bytes < self._wake_at_bytes:
+                return
+            self._wake_at_bytes = _NEVER
+        self._wake_sender()
 
     def count_repaired(self, fields: int) -> None:
         """Counts fields that did not fit the contract."""

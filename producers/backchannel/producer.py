@@ -9,6 +9,7 @@ from typing import Any, Self, Unpack
 
 from backchannel.clock import SYSTEM_CLOCK, Clock
 from backchannel.events import Event, new_event_id
+from backchannel.heartbeat import HealthSource, Heartbeat
 from backchannel.intake import Intake
 from backchannel.kafka import KafkaTransport
 from backchannel.settings import ProducerSettings, SettingsArguments
@@ -57,8 +58,11 @@ class Producer:
             new_event_id(), self.settings.buffer_bytes_max, disabled=self.settings.disabled
         )
         self._stamps, _ = Stamps.none().bind(_stamped(self.settings))
+        self.health_sources: list[HealthSource] = []
+        """What else each ``Health`` event says: append a function that returns its fields."""
+        heartbeat = Heartbeat(self._intake, self._stamps, self.health_sources, clock)
         transport = transport or KafkaTransport(self.settings)
-        self._thread = SenderThread(self._intake, transport, self.settings, clock)
+        self._thread = SenderThread(self._intake, transport, heartbeat, self.settings, clock)
         self._intake.wake = self._wake
 
     def track(self, event: Event) -> bool:

@@ -31,6 +31,7 @@ class SettingsArguments(TypedDict, total=False):
     batch_bytes_max: int
     linger_ms: int
     request_timeout_ms: int
+    health_interval_s: int
     compression: str
     client_id: str
     security: KafkaSecurity
@@ -72,6 +73,9 @@ class ProducerSettings:
     """How long an event may wait for others to share its batch."""
     request_timeout_ms: int = 15_000
     """How long an answer of the broker may take before the connection counts as dead."""
+    health_interval_s: int = 15
+    """How often a ``Health`` event says what was sent and dropped; 0 for never. A replay has none:
+    the clock of its events is another one."""
     compression: str = ""
     """``gzip``, ``snappy``, ``lz4`` or ``zstd``; all but ``gzip`` need ``aiokafka``'s extras."""
     client_id: str = "backchannel"
@@ -81,6 +85,8 @@ class ProducerSettings:
     def __post_init__(self) -> None:
         if mistakes := _mistakes(self):
             raise SettingsError(mistakes)
+        if self.origin != LIVE:
+            object.__setattr__(self, "health_interval_s", 0)
 
     @classmethod
     def load(
@@ -168,6 +174,7 @@ def _mistakes(settings: ProducerSettings) -> list[str]:
         ("batch_bytes_max", 1024, BATCH_BYTES_MAX // 2),
         ("linger_ms", 0, 10_000),
         ("request_timeout_ms", 100, 600_000),
+        ("health_interval_s", 0, 3_600),
     ):
         if not least <= getattr(settings, name) <= most:
             mistakes.append(f"{name} must be between {least} and {most}")

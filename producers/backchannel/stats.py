@@ -29,7 +29,7 @@ class ProducerStats:
 
     producer_id: str
     offered: int
-    """Calls of ``track``, also those that a turn makes when it ends."""
+    """Calls of ``track``, also those that a turn makes when it ends, and ``Health`` events."""
     accepted: int
     """Calls that returned ``True``."""
     acked: int

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from backchannel.clock import Clock
+from backchannel.heartbeat import Heartbeat
 from backchannel.intake import Intake
 from backchannel.sender import Sender
 from backchannel.settings import ProducerSettings
@@ -33,10 +34,16 @@ class SenderThread:
     """
 
     def __init__(
-        self, intake: Intake, transport: Transport, settings: ProducerSettings, clock: Clock
+        self,
+        intake: Intake,
+        transport: Transport,
+        heartbeat: Heartbeat,
+        settings: ProducerSettings,
+        clock: Clock,
     ) -> None:
         self._intake = intake
         self._transport = transport
+        self._heartbeat = heartbeat
         self._settings = settings
         self._clock = clock
         self._lock = threading.RLock()
@@ -123,11 +130,20 @@ class SenderThread:
             self._ended.set_result(None)
 
     async def _send_until_closed(self, sender: Sender, closing: "asyncio.Future[float]") -> None:
-        work = asyncio.ensure_future(sender.run())
-        timeout_s = await closing
-        await sender.flush(timeout_s * _FLUSH_SHARE)
-        work.cancel()
-        await asyncio.wait([work])
+        work = [asyncio.ensure_future(sender.run())]
+        interval_s = self._settings.health_interval_s
+        if interval_s:
+            work.append(asyncio.ensure_future(self._heartbeat.run(interval_s)))
+        timeout_s = _FLUSH_SHARE * await closing
+        if interval_s:
+            # Half of the time for the bot's events, so that the last counts are right where Kafka
+            # is there. Where it is slow the last Health goes in anyway: it says what is missing.
+            await sender.flush(timeout_s := timeout_s / 2)
+            self._heartbeat.end()
+        await sender.flush(timeout_s)
+        for task in work:
+            task.cancel()
+        await asyncio.wait(work)
         await self._transport.close()
 
 
