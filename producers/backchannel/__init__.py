@@ -4,6 +4,7 @@
 """
 
 from backchannel.errors import BackchannelError, SettingsError
+from backchannel.jsonl import JsonlTransport
 from backchannel.memory import MemoryTransport
 from backchannel.producer import BoundProducer, Producer
 from backchannel.security import KafkaSecurity
@@ -16,6 +17,7 @@ __all__ = [
     "BackchannelError",
     "BoundProducer",
     "DropReason",
+    "JsonlTransport",
     "KafkaSecurity",
     "MemoryTransport",
     "Producer",

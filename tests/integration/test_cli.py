@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from backchannel import JsonlTransport, Producer
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import Accepted, Alert, Interaction, encode_event, open_batch
+from backchannel_deploy.replay.trace import read_rows
 from backchannel_deploy.topics import ensure_topics
 from support.broker import BrokerProcess
 from support.endpoint import ClickHouse
@@ -118,6 +120,27 @@ async def replayed(kafka: BrokerProcess, origin: str) -> list[Interaction]:
 
 def origin_in(output: str) -> str:
     return "replay:" + output.split("replay:", 1)[1].split(":", 1)[0]
+
+
+async def test_what_a_bot_wrote_into_a_file_is_published_later_as_it_was(
+    kafka: BrokerProcess, topics: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "events.jsonl"
+    async with Producer(transport=JsonlTransport(file), service="support-bot") as producer:
+        for number in range(300):
+            async with producer.interaction(conversation_id=f"c-{number % 7}", model="m") as turn:
+                turn.usage(input_tokens=number, output_tokens=1)
+    rows = [row for row in read_rows(file) if isinstance(row, Interaction)]
+
+    code, output = finished(topics, "replay", str(file), "--speed", "0", "--keep-times")
+
+    unnumbered = {"producer_id": "", "seq": 0}  # the replay's own producer numbers them anew
+    published = await replayed(kafka, origin_in(output))
+    assert code == 0, output
+    assert len(rows) == 300
+    assert {event.event_id: event.model_copy(update=unnumbered) for event in published} == {
+        row.event_id: row.model_copy(update=unnumbered) for row in rows
+    }
 
 
 async def test_replay_publishes_every_row_of_a_trace(
