@@ -14,6 +14,7 @@ from backchannel.intake import Intake
 from backchannel.kafka import KafkaTransport
 from backchannel.settings import ProducerSettings, SettingsArguments
 from backchannel.stamps import Stamps
+from backchannel.stand_in import stand_in
 from backchannel.stats import ProducerStats
 from backchannel.thread import SenderThread
 from backchannel.transport import Transport
@@ -50,8 +51,12 @@ class Producer:
         clock: Clock = SYSTEM_CLOCK,
         **settings: Unpack[SettingsArguments],
     ) -> None:
-        if transport is not None and kafka is None:
+        standing_in = stand_in() if transport is None else None
+        if kafka is None and (transport is not None or standing_in is not None):
             kafka = "memory:0"  # somebody else's transport needs no address of ours
+        if standing_in is not None:
+            settings.setdefault("health_interval_s", 0)
+            clock = standing_in.clock if clock is SYSTEM_CLOCK else clock
         self.settings = ProducerSettings.load(kafka, arguments=settings)
         self._clock = clock
         self._intake = Intake(
@@ -61,6 +66,8 @@ class Producer:
         self.health_sources: list[HealthSource] = []
         """What else each ``Health`` event says: append a function that returns its fields."""
         heartbeat = Heartbeat(self._intake, self._stamps, self.health_sources, clock)
+        if standing_in is not None:
+            transport = standing_in.admit(self)
         transport = transport or KafkaTransport(self.settings)
         self._thread = SenderThread(self._intake, transport, heartbeat, self.settings, clock)
         self._intake.wake = self._wake

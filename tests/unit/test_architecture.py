@@ -68,7 +68,7 @@ def test_the_contract_imports_nothing_heavy() -> None:
             assert heavy.isdisjoint(name.split(".")[0] for name in imports(path)), path
 
 
-@pytest.mark.parametrize("module", ["backchannel", "backchannel.events"])
+@pytest.mark.parametrize("module", ["backchannel", "backchannel.events", "backchannel.testing"])
 def test_all_is_the_public_face(module: str) -> None:
     loaded = importlib.import_module(module)
 

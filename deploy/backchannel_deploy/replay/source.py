@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from backchannel.events import TS_US_MAX, Event
+from backchannel.events import TS_US_MAX, Event, Health
 from backchannel_deploy.replay.pace import Pace
 from backchannel_deploy.replay.synthetic import Synthesizer
 from backchannel_deploy.replay.trace import BadRow, Request, read_rows
@@ -34,5 +34,7 @@ def replayed_events(path: Path, pace: Pace, seed: int) -> Iterator[Due]:
         event = synthesizer.interaction(row) if isinstance(row, Request) else row
         ts_us = min(max(pace.shifted(row.ts_us), 0), TS_US_MAX - 1)
         # The number within the producer is the replay's own: its producer stamps it anew.
-        stamped = {"ts_us": ts_us, "producer_id": "", "seq": 0}
+        stamped: dict[str, object] = {"ts_us": ts_us, "producer_id": "", "seq": 0}
+        if isinstance(event, Health):  # so is its last number, which proves that none is missing
+            stamped["final_seq"] = None
         yield Due(event.model_copy(update=stamped), pace.due_us(row.ts_us))
