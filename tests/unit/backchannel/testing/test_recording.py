@@ -113,6 +113,18 @@ def test_the_clock_can_be_stopped_under_a_producer_that_is_there() -> None:
         assert events.one(Interaction).duration_us == 2_000_000
 
 
+def test_the_producers_own_health_is_no_event_of_the_code_under_test(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("BACKCHANNEL_HEALTH_INTERVAL_S")
+    with Recording() as recording:
+        events, producer = recording.events(), Producer()
+        producer.track(Product(name="only"))
+        producer.close_sync()
+
+        assert [type(event) for event in events] == [Product]
+
+
 def test_an_inner_recording_gets_what_is_made_in_it_and_the_outer_one_the_rest() -> None:
     with Recording() as outer:
         outer_events = outer.events()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backchannel import MemoryTransport, Producer
-from backchannel.events import Interaction, encode_event, open_batch
+from backchannel.events import Health, Interaction, encode_event, open_batch
 from backchannel_deploy.replay.pace import Pace, plan_pace
 from backchannel_deploy.replay.publish import publish
 from backchannel_deploy.replay.source import Due, replayed_events
@@ -97,6 +97,18 @@ def test_recorded_events_keep_everything_but_time_and_number(tmp_path: Path) -> 
 
     expected = recorded.model_copy(update={"ts_us": 6_000_000, "producer_id": "", "seq": 0})
     assert due.event == expected
+
+
+def test_the_last_number_of_the_recorded_producer_is_not_said_of_the_replays(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(encode_event(Health(producer_id="p", seq=9, final_seq=9, sdk_offered=9)))
+
+    (due,) = replayed_events(path, Pace(0, 0, 0), seed=1)
+
+    assert isinstance(due.event, Health)
+    assert (due.event.final_seq, due.event.sdk_offered) == (None, 9)
 
 
 def test_bad_rows_are_left_out(tmp_path: Path) -> None:
