@@ -7,8 +7,10 @@ from backchannel.errors import BackchannelError, SettingsError
 from backchannel.jsonl import JsonlTransport
 from backchannel.memory import MemoryTransport
 from backchannel.producer import BoundProducer, Producer
+from backchannel.request import Request
 from backchannel.security import KafkaSecurity
 from backchannel.settings import ProducerSettings
+from backchannel.shared import get_producer, init
 from backchannel.stats import DropReason, ProducerStats
 from backchannel.transport import Transport
 from backchannel.turn import Turn
@@ -23,7 +25,10 @@ __all__ = [
     "Producer",
     "ProducerSettings",
     "ProducerStats",
+    "Request",
     "SettingsError",
     "Transport",
     "Turn",
+    "get_producer",
+    "init",
 ]

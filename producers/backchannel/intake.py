@@ -43,9 +43,16 @@ class Intake:
     """
 
     def __init__(self, producer_id: str, bytes_max: int, *, disabled: bool = False) -> None:
-        self.producer_id = producer_id
         self.wake: Callable[[], None] = lambda: None
         self._bytes_max = bytes_max
+        self._shut: DropReason | None = "disabled" if disabled else None
+        self._abandoned = False
+        self.restart(producer_id)
+
+    def restart(self, producer_id: str) -> None:
+        """Begins anew, empty and with all counts at zero: at first, and in a forked child, where
+        what is held is the parent's. Only while no other thread is in here."""
+        self.producer_id = producer_id
         self._encoders = {
             model: (line_prefix(event_type, producer_id), encoder(model))
             for event_type, model in EVENT_TYPES.items()
@@ -53,8 +60,6 @@ class Intake:
         self._lines: deque[Line] = deque()
         # Reentrant, because a signal handler or a finalizer may track in the middle of a track.
         self._lock = threading.RLock()
-        self._shut: DropReason | None = "disabled" if disabled else None
-        self._abandoned = False
         self._wake_at_bytes = 0
         self._offered = 0
         self._seq = 0

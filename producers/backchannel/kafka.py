@@ -1,6 +1,7 @@
 """Sealed batches to Kafka, through aiokafka's idempotent producer: all that knows aiokafka."""
 
 import asyncio
+from copy import copy
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,15 @@ class KafkaTransport:
         }
         self._quiet = QuietClient()
         self._producer: AIOKafkaProducer | None = None
+
+    def for_child(self) -> "KafkaTransport":
+        """Returns the same for a forked child: unconnected, and with the parent's connection left
+        alone. To be called in the child."""
+        self._quiet.end()
+        fresh = copy(self)
+        fresh._quiet = QuietClient()
+        fresh._producer = None
+        return fresh
 
     async def connect(self) -> int:
         # Here and not above: the client takes a quarter of a second to import, which is nothing

@@ -9,10 +9,13 @@ from typing import Any, Self, Unpack
 
 from backchannel.clock import SYSTEM_CLOCK, Clock
 from backchannel.events import Event, new_event_id
+from backchannel.forks import at_end_of_child, keep_inherited, restart_in_children
 from backchannel.heartbeat import HealthSource, Heartbeat
 from backchannel.intake import Intake
 from backchannel.kafka import KafkaTransport
+from backchannel.request import Request
 from backchannel.settings import ProducerSettings, SettingsArguments
+from backchannel.sigterm import chain_sigterm
 from backchannel.stamps import Stamps
 from backchannel.stand_in import stand_in
 from backchannel.stats import ProducerStats
@@ -59,18 +62,19 @@ class Producer:
             clock = standing_in.clock if clock is SYSTEM_CLOCK else clock
         self.settings = ProducerSettings.load(kafka, arguments=settings)
         self._clock = clock
+        self._closed = False
         self._intake = Intake(
             new_event_id(), self.settings.buffer_bytes_max, disabled=self.settings.disabled
         )
         self._stamps, _ = Stamps.none().bind(_stamped(self.settings))
         self.health_sources: list[HealthSource] = []
         """What else each ``Health`` event says: append a function that returns its fields."""
-        heartbeat = Heartbeat(self._intake, self._stamps, self.health_sources, clock)
         if standing_in is not None:
             transport = standing_in.admit(self)
-        transport = transport or KafkaTransport(self.settings)
-        self._thread = SenderThread(self._intake, transport, heartbeat, self.settings, clock)
+        self._transport = transport or KafkaTransport(self.settings)
+        self._thread = self._new_thread()
         self._intake.wake = self._wake
+        restart_in_children(self)
 
     def track(self, event: Event) -> bool:
         """Takes an event to be sent. Takes microseconds; never blocks, never raises.
@@ -138,6 +142,30 @@ class Producer:
         self._intake.abandon()
         return self._intake.lost - lost
 
+    def request(self, timeout: float = 2.0) -> Request:
+        """Opens a block at whose end everything tracked so far is flushed, for ``timeout`` seconds
+        at most: for functions whose process is frozen when they return, e.g. on AWS Lambda."""
+        return Request(self, timeout)
+
+    def flush_on_sigterm(self, timeout: float = 2.0) -> bool:
+        """Delivers what is held when SIGTERM comes, for ``timeout`` seconds at most, and then lets
+        happen what would have happened. Returns whether it could be installed.
+
+        Only for scripts that end by SIGTERM and have nobody who handles it: servers such as uvicorn
+        and gunicorn end in order, and then ``close`` or the interpreter's exit delivers. A function
+        that the host has installed is called after the flush, never replaced. Call it in the main
+        thread, after the host has installed its own.
+        """
+        return chain_sigterm(
+            before_default=lambda: self.close_sync(timeout),
+            before_host=lambda: self.flush_sync(timeout),
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether somebody has closed it."""
+        return self._closed
+
     def stats(self) -> ProducerStats:
         """Returns what became of every event, as of now."""
         return self._intake.stats()
@@ -154,9 +182,23 @@ class Producer:
     ) -> None:
         await self.close()
 
+    def restart_in_child(self) -> None:
+        """Begins anew in a process that was forked: with an id, a buffer and counts of its own.
+        It is called by the fork itself."""
+        keep_inherited((self._thread, self._transport))
+        self._intake.restart(new_event_id())
+        if isinstance(self._transport, KafkaTransport):
+            self._transport = self._transport.for_child()
+        self._thread = self._new_thread()
+
+    def _new_thread(self) -> SenderThread:
+        heartbeat = Heartbeat(self._intake, self._stamps, self.health_sources, self._clock)
+        return SenderThread(self._intake, self._transport, heartbeat, self.settings, self._clock)
+
     def _wake(self) -> None:
         if not self._thread.started:
             atexit.register(self._at_exit)
+            at_end_of_child(self._at_exit)
         self._thread.wake()
 
     def _at_exit(self) -> None:
@@ -175,6 +217,7 @@ class Producer:
             return None
 
     def _begin_close(self, timeout: float) -> "concurrent.futures.Future[None] | None":
+        self._closed = True
         self._intake.close()
         atexit.unregister(self._at_exit)
         return self._thread.close(timeout) if self._thread.started else None

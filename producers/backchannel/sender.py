@@ -44,7 +44,8 @@ class Sender:
         self._lanes: list[Lane] = []
         self._outage = Outage(settings.kafka, clock)
         self._awake = asyncio.Event()
-        self._hurry = False
+        self._hurry_to = 0
+        """Events accepted up to here are not to wait for others: somebody flushes."""
         self._progress = asyncio.Event()
         self._partitions = 0
         self._late: set[int] = set()
@@ -79,7 +80,7 @@ class Sender:
         """
         accepted, lost = self._intake.accepted, self._intake.lost
         due: list[tuple[Lane, int]] | None = None
-        self._hurry = True
+        self._hurry_to = accepted
         self._awake.set()
         try:
             async with asyncio.timeout(timeout_s):
@@ -136,7 +137,6 @@ class Sender:
 
     async def _deal_events(self) -> None:
         while True:
-            self._hurry = False
             self._awake.clear()
             if not self._intake.sleep(1):
                 await self._awake.wait()
@@ -146,7 +146,7 @@ class Sender:
                 pass
 
     async def _linger_and_deal(self) -> bool:
-        if not self._hurry:
+        if self._intake.taken >= self._hurry_to:
             self._awake.clear()
             if not self._intake.sleep(self._settings.batch_bytes_max):
                 loop = asyncio.get_running_loop()
@@ -155,7 +155,6 @@ class Sender:
                     await self._awake.wait()
                 finally:
                     timer.cancel()
-        self._hurry = False
         accepted, before = self._intake.accepted, self._intake.taken
         while (left := accepted - self._intake.taken) > 0:
             self._deal(self._intake.take(min(left, _DEAL_EVENTS)))

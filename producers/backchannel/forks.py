@@ -1,0 +1,52 @@
+"""A forked child of a bot: its producers begin anew, and leave to the parent what is the parent's.
+
+A fork copies the memory and one thread. So the child has the parent's events but not the thread
+that sends them, and the parent's sockets, on which it must not write a byte.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Protocol
+from weakref import WeakSet
+
+__all__ = ["at_end_of_child", "keep_inherited", "restart_in_children"]
+
+
+class _Restarts(Protocol):
+    def restart_in_child(self) -> None: ...
+
+
+_producers: WeakSet[_Restarts] = WeakSet()
+_inherited: list[object] = []
+_hooked = False
+
+
+def restart_in_children(producer: _Restarts) -> None:
+    """Calls ``restart_in_child`` in every process that this one forks from now on."""
+    global _hooked
+    _producers.add(producer)
+    if not _hooked and hasattr(os, "register_at_fork"):
+        _hooked = True
+        os.register_at_fork(after_in_child=_restart_all)
+
+
+def keep_inherited(parts: object) -> None:
+    """Keeps what belongs to the parent from ever being collected here: a loop that is collected
+    takes its sockets out of the epoll that it shares with the parent."""
+    _inherited.append(parts)
+
+
+def at_end_of_child(end: Callable[[], None]) -> None:
+    """Calls ``end`` when this process ends, if ``multiprocessing`` forked it: such a process leaves
+    without ``atexit`` before Python 3.13."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, end, exitpriority=100)
+
+
+def _restart_all() -> None:
+    for producer in list(_producers):
+        producer.restart_in_child()
