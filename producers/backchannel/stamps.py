@@ -5,14 +5,16 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from backchannel.events import Envelope, Event
+from backchannel.encoding import Fields, encoding_of
+from backchannel.events import Envelope
 from backchannel.repair import build
 
 __all__ = ["Stamps"]
 
 _OWN = ("event_id", "ts_us", "schema_version", "producer_id", "seq")
 """Fields of the envelope that belong to one event, so that they cannot be stamped on many."""
-_KEYS = frozenset({"conversation_id", "session_id", "user_id", "tenant_id"})
+_KEYS = ("conversation_id", "session_id", "user_id", "tenant_id")
+"""What keeps events together, the first that there is; the tenant named ``default`` is none."""
 
 
 class Stamps:
@@ -20,12 +22,13 @@ class Stamps:
 
     def __init__(self, envelope: Envelope) -> None:
         self._envelope = envelope
+        bound = _set_fields(envelope)
         self._fragments = tuple(
-            (name, default, b'"%b":%b,' % (name.encode(), to_json(value)))
-            for name, default, value in _set_fields(envelope)
+            (name, b'"%b":%b,' % (name.encode(), to_json(value))) for name, value in bound.items()
         )
-        self._any = bool(self._fragments)
-        self._keys = any(name in _KEYS for name, _, _ in self._fragments)
+        self._names = frozenset(bound)
+        self._all = b"".join(part for _, part in self._fragments)
+        self._keys = tuple((name, bound.get(name, "")) for name in _KEYS)
 
     @classmethod
     def none(cls) -> "Stamps":
@@ -38,50 +41,26 @@ class Stamps:
         Raises nothing: a field that is none of the envelope, or belongs to one event, is left out.
         """
         wanted = {name: value for name, value in fields.items() if name not in _OWN}
-        bound = {name: value for name, _, value in _set_fields(self._envelope)}
-        envelope, repaired = build(Envelope, {**bound, **wanted})
+        envelope, repaired = build(Envelope, {**_set_fields(self._envelope), **wanted})
         return Stamps(envelope), repaired + len(fields) - len(wanted)
 
-    def __bool__(self) -> bool:
-        """Whether there is anything to put on."""
-        return self._any
+    def fragment(self, fields: Fields) -> bytes:
+        """Returns the JSON of the stamps that an event, which says these fields, does not say."""
+        if fields.keys().isdisjoint(self._names):
+            return self._all
+        return b"".join([part for name, part in self._fragments if name not in fields])
 
-    def fragment(self, event: Event) -> bytes:
-        """Returns the JSON of the fields that the event leaves at their default."""
-        own = event.__dict__
-        return b"".join(
-            [fragment for name, default, fragment in self._fragments if own[name] == default]
-        )
-
-    def partition_key(self, event: Event) -> str:
+    def partition_key(self, fields: Fields) -> str:
         """Returns the key of the stamped event as ``events.partition_key`` would, but for the
         producer's id: that is empty here, since it is the same for all events of a producer."""
-        if not self._keys:
-            tenant_id = event.tenant_id
-            return (
-                event.conversation_id
-                or event.session_id
-                or event.user_id
-                or ("" if tenant_id == "default" else tenant_id)
-            )
-        bound = self._envelope
-        tenant_id = bound.tenant_id if event.tenant_id == "default" else event.tenant_id
-        return (
-            event.conversation_id
-            or bound.conversation_id
-            or event.session_id
-            or bound.session_id
-            or event.user_id
-            or bound.user_id
-            or ("" if tenant_id == "default" else tenant_id)
-        )
+        for name, bound in self._keys:
+            key: str = fields.get(name) or bound
+            if key:
+                return key
+        return ""
 
 
-def _set_fields(envelope: Envelope) -> list[tuple[str, Any, Any]]:
-    """(name, default, value) of the fields that differ from their default."""
-    found = []
-    for name, field in Envelope.model_fields.items():
-        value, default = getattr(envelope, name), field.get_default(call_default_factory=True)
-        if name not in _OWN and value != default:
-            found.append((name, default, value))
-    return found
+def _set_fields(envelope: Envelope) -> Fields:
+    """The fields that differ from their default."""
+    fields = encoding_of(Envelope).said(envelope)
+    return {name: value for name, value in fields.items() if name not in _OWN}

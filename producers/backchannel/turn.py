@@ -8,7 +8,6 @@ from typing import Any, Self
 from backchannel.clock import Clock
 from backchannel.events import Interaction, new_event_id
 from backchannel.intake import Intake
-from backchannel.repair import build
 from backchannel.stamps import Stamps
 
 __all__ = ["Turn"]
@@ -112,10 +111,7 @@ class Turn:
             fields.setdefault("status", status)
             if status != "cancelled":
                 fields.setdefault("error_type", kind.__name__)
-        event, repaired = build(Interaction, fields)
-        if repaired:
-            self._intake.count_repaired(repaired)
-        self._intake.offer(event, self._stamps)
+        self._intake.offer_fields(Interaction, fields, self._stamps)
 
 
 class ComponentTimer:

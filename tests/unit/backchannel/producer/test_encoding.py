@@ -1,15 +1,23 @@
-"""The fast encoder writes exactly what the contract's own does."""
+"""The fast encoding says exactly what the contract's own does."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic_core import PydanticSerializationError
+from pydantic import ValidationError
 
 from backchannel import MemoryTransport, Producer
-from backchannel.encoding import encoder
-from backchannel.events import EVENT_TYPES, Accepted, Event, Interaction, encode_event, judge
+from backchannel.encoding import encoding_of
+from backchannel.events import (
+    COUNT_MAX,
+    EVENT_TYPES,
+    Accepted,
+    Event,
+    Interaction,
+    encode_event,
+    judge,
+)
 
 WIRE = Path(__file__).parents[3] / "wire"
 
@@ -20,15 +28,21 @@ def recorded_events() -> list[Event]:
     return [verdict.event for verdict in verdicts if isinstance(verdict, Accepted)]
 
 
+def said_by_the_contract(event: Event) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(encode_event(event))
+    del said["event_type"]  # stands in front of what an event says
+    return said
+
+
 def test_every_type_of_event_is_recorded() -> None:
     assert {event.event_type for event in recorded_events()} == set(EVENT_TYPES)
 
 
 @pytest.mark.parametrize("event", recorded_events(), ids=lambda event: event.event_type)
 def test_full_events_are_encoded_as_the_contract_does(event: Event) -> None:
-    body = encoder(type(event))(event.__dict__)
+    encoding = encoding_of(type(event))
 
-    assert b'{"event_type":"%b",%b' % (event.event_type.encode(), body[1:]) == encode_event(event)
+    assert json.loads(encoding.json(encoding.said(event))) == said_by_the_contract(event)
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
@@ -45,9 +59,9 @@ def test_events_with_defaults_are_encoded_as_the_contract_does(event_type: str) 
     fields = {name: value for name, value in required.items() if name in model.model_fields}
     event = model(**fields)
 
-    body = encoder(model)(event.__dict__)
+    encoding = encoding_of(model)
 
-    assert b'{"event_type":"%b",%b' % (event_type.encode(), body[1:]) == encode_event(event)
+    assert json.loads(encoding.json(encoding.said(event))) == said_by_the_contract(event)
 
 
 @pytest.mark.parametrize("event", recorded_events(), ids=lambda event: event.event_type)
@@ -61,8 +75,52 @@ async def test_every_type_of_event_arrives_as_it_was(event: Event) -> None:
     assert found.model_copy(update=ours) == event
 
 
-def test_a_wrong_type_is_an_error() -> None:
-    wrong: Any = "twelve"
+@pytest.mark.parametrize("event", recorded_events(), ids=lambda event: event.event_type)
+def test_fields_are_checked_as_the_constructor_does(event: Event) -> None:
+    encoding = encoding_of(type(event))
+    fields = {name: getattr(event, name) for name in type(event).model_fields}
 
-    with pytest.raises(PydanticSerializationError):
-        encoder(Interaction)(Interaction.model_construct(input_tokens=wrong).__dict__)
+    assert encoding.checked(fields) == encoding.said(event)
+
+
+def test_a_field_that_says_its_default_is_left_out() -> None:
+    encoding = encoding_of(Interaction)
+
+    said = encoding.said(Interaction(tenant_id="default", error_message="", ttft_us=None))
+
+    assert set(said) == {"event_id", "ts_us"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"input_tokens": "twelve"},
+        {"input_tokens": -1},
+        {"input_tokens": COUNT_MAX + 1},
+        {"error_message": "x" * 5_000},
+        {"unheard_of": 1},
+        {"tags": ["a list"]},
+    ],
+    ids=str,
+)
+def test_fields_that_the_constructor_refuses_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        encoding_of(Interaction).checked(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"input_tokens": "twelve"}, {"input_tokens": 2**50}, {"model": "x" * 300}], ids=str
+)
+def test_an_event_made_past_its_constructor_is_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        encoding_of(Interaction).said(Interaction.model_construct(**wrong))
+
+
+def test_a_dict_that_was_changed_after_its_event_was_made_is_checked() -> None:
+    event = Interaction()
+    event.attributes["note"] = "put in later"
+    assert encoding_of(Interaction).said(event)["attributes"] == {"note": "put in later"}
+
+    event.attributes["note"] = "x" * 2_000
+    with pytest.raises(ValidationError):
+        encoding_of(Interaction).said(event)
