@@ -6,10 +6,13 @@ from hypothesis import settings
 
 from support.broker import kafka, private_kafka
 from support.endpoint import clickhouse, private_clickhouse, shared_endpoint
+from support.rows_of_events import analyst, analyst_database
 from support.stack import stack
 from support.worker_process import worker_factory
 
 __all__ = [
+    "analyst",
+    "analyst_database",
     "clickhouse",
     "kafka",
     "private_clickhouse",

@@ -1,6 +1,6 @@
 """``v_loss`` and ``v_events``, on a real engine: all that is missing is listed, and no more."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -8,8 +8,7 @@ from clickhouse_connect.driver.client import Client
 
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import Event, Health, Interaction
-from support.endpoint import EndpointProcess
-from support.rows_of_events import filled_by_hand, insert_events
+from support.rows_of_events import insert_events
 
 pytestmark = pytest.mark.integration
 
@@ -18,18 +17,10 @@ DAY_US = 86_400_000_000
 NOW_US = SYSTEM_CLOCK.now_us()
 
 
-@pytest.fixture(scope="module")
-def database(shared_endpoint: EndpointProcess) -> Iterator[Client]:
-    with filled_by_hand(shared_endpoint.url) as client:
-        yield client
-
-
 @pytest.fixture
-def client(database: Client) -> Client:
-    """A client of a database whose tables are empty."""
-    for table in ("events", "dead_letters"):
-        database.command(f"TRUNCATE TABLE {table}")
-    return database
+def client(analyst: Client) -> Client:
+    """The analyst's client."""
+    return analyst
 
 
 def sent(*numbers: int, producer: str = "bot-1", ago_us: int = 0) -> list[Event]:
@@ -131,7 +122,7 @@ def test_the_first_numbers_of_a_producer_older_than_the_table_are_not_missed(
 def test_a_range_says_what_it_knows_of_its_loss(client: Client) -> None:
     insert_events(client, sent(1, ago_us=5 * MINUTE_US))
     insert_events(client, sent(4, ago_us=2 * MINUTE_US))
-    insert_events(client, [last_health(5, sdk_dropped={"full": 1})])
+    insert_events(client, [last_health(5, service="support", sdk_dropped={"full": 1})])
     client.command(
         "INSERT INTO dead_letters (topic, partition, offset, line, value, broker_time) SELECT"
         """ 'chat.events', 0, 7, 0, '{"producer_id":"bot-1","seq":3,"ts_us":-1}', now()"""

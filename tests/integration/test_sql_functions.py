@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 from math import sqrt
 
 import pytest
@@ -10,16 +9,14 @@ from clickhouse_connect.driver.client import Client
 
 from backchannel.events import BUCKET_UPPERS, COUNT_MAX, ZERO_BUCKET, bucket_of, bucket_value
 from backchannel.events import quantile as quantile_of
-from support.endpoint import EndpointProcess
-from support.rows_of_events import filled_by_hand
 
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module")
-def client(shared_endpoint: EndpointProcess) -> Iterator[Client]:
-    with filled_by_hand(shared_endpoint.url) as client:
-        yield client
+@pytest.fixture
+def client(analyst: Client) -> Client:
+    """The analyst's client."""
+    return analyst
 
 
 def test_every_integer_around_every_boundary_falls_into_the_bucket_of_python(

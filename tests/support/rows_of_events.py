@@ -1,16 +1,19 @@
 """Puts events into the table as the sink does, without Kafka: for tests of questions."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from typing import Any
 
+import pytest
 from clickhouse_connect.driver.client import Client
 
 from backchannel.events import Event, encode_event
 from backchannel_sinks.clickhouse.connection import connect
 from backchannel_sinks.clickhouse.migrate import migrate
-from support.endpoint import fresh_database
+from support.endpoint import EndpointProcess, fresh_database
 
-__all__ = ["filled_by_hand", "insert_events"]
+__all__ = ["analyst", "analyst_database", "insert_events", "rows"]
+
+TABLES = ("events", "metric_windows", "alerts", "dead_letters")
 
 SETTINGS = {
     "async_insert": 0,
@@ -47,12 +50,24 @@ def insert_events(
     )
 
 
-@contextmanager
-def filled_by_hand(url: str) -> Iterator[Client]:
-    """A client of a fresh database with all tables and views, dropped at the end. For a module:
-    making all views takes longer than most of its tests."""
-    with fresh_database(url) as database:
-        client = connect(url, database.database)
+@pytest.fixture(scope="session")
+def analyst_database(shared_endpoint: EndpointProcess) -> Iterator[Client]:
+    """A database with all tables and views, made once: that takes longer than most tests of it."""
+    with fresh_database(shared_endpoint.url) as database:
+        client = connect(database.url, database.database)
         migrate(client)
         yield client
         client.close()
+
+
+@pytest.fixture
+def analyst(analyst_database: Client) -> Client:
+    """A client of a database with all views, whose tables are empty."""
+    for table in TABLES:
+        analyst_database.command(f"TRUNCATE TABLE {table}")
+    return analyst_database
+
+
+def rows(client: Client, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+    """The answer to a question, a mapping a row."""
+    return list(client.query(sql, parameters=parameters).named_results())
