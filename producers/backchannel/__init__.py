@@ -3,21 +3,28 @@
 ``Producer`` is what a bot embeds; ``backchannel.events`` is the contract that everything shares.
 """
 
+from backchannel.calls import Call, ComponentTimer, Search, ToolUse
 from backchannel.errors import BackchannelError, SettingsError
 from backchannel.jsonl import JsonlTransport
 from backchannel.memory import MemoryTransport
 from backchannel.producer import BoundProducer, Producer
 from backchannel.request import Request
+from backchannel.scope import Context
 from backchannel.security import KafkaSecurity
 from backchannel.settings import ProducerSettings
 from backchannel.shared import get_producer, init
 from backchannel.stats import DropReason, ProducerStats
+from backchannel.streams import AsyncStream, Stream
 from backchannel.transport import Transport
-from backchannel.turn import Turn
+from backchannel.turn import Turn, current_turn
 
 __all__ = [
+    "AsyncStream",
     "BackchannelError",
     "BoundProducer",
+    "Call",
+    "ComponentTimer",
+    "Context",
     "DropReason",
     "JsonlTransport",
     "KafkaSecurity",
@@ -26,9 +33,13 @@ __all__ = [
     "ProducerSettings",
     "ProducerStats",
     "Request",
+    "Search",
     "SettingsError",
+    "Stream",
+    "ToolUse",
     "Transport",
     "Turn",
+    "current_turn",
     "get_producer",
     "init",
 ]

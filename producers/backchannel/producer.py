@@ -8,11 +8,13 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from backchannel.clock import SYSTEM_CLOCK, Clock
-from backchannel.events import Event, new_event_id
+from backchannel.events import new_event_id
 from backchannel.forks import at_end_of_child, keep_inherited, restart_in_children
 from backchannel.heartbeat import HealthSource, Heartbeat
 from backchannel.intake import Intake
 from backchannel.kafka import KafkaTransport
+from backchannel.outlet import Outlet
+from backchannel.recorder import Recorder
 from backchannel.request import Request
 from backchannel.settings import ProducerSettings, SettingsArguments
 from backchannel.sigterm import chain_sigterm
@@ -21,7 +23,6 @@ from backchannel.stand_in import stand_in
 from backchannel.stats import ProducerStats
 from backchannel.thread import SenderThread
 from backchannel.transport import Transport
-from backchannel.turn import Turn
 
 __all__ = ["BoundProducer", "Producer"]
 
@@ -31,15 +32,16 @@ _GRACE_S = 0.25
 """How long past its time-out an answer of the sender's thread is waited for."""
 
 
-class Producer:
+class Producer(Recorder):
     """Publishes events to Kafka without ever blocking or breaking the bot.
 
     ``kafka`` is ``host:port``, several with commas between; it and all settings may also come from
     the environment (see ``ProducerSettings``). Open one when the bot starts and close it when the
-    bot stops, with ``async with``, or with ``close``.
+    bot stops: with ``async with`` or ``close``, or where there is no event loop (Flask, Django,
+    Celery) with ``with`` or ``close_sync``.
 
-    ``track`` and ``interaction`` are safe in any thread and task, before the broker is there and
-    while it is gone. What can't be sent is counted in ``stats()``, by reason.
+    All the ways in are safe in any thread and task, before the broker is there and while it is
+    gone. What can't be sent is counted in ``stats()``, by reason.
 
     Raises:
         SettingsError: settings cannot be used; it tells every mistake at once. Nothing else here
@@ -67,6 +69,7 @@ class Producer:
             new_event_id(), self.settings.buffer_bytes_max, disabled=self.settings.disabled
         )
         self._stamps, _ = Stamps.none().bind(_stamped(self.settings))
+        super().__init__(Outlet(self._intake, self._stamps, clock))
         self.health_sources: list[HealthSource] = []
         """What else each ``Health`` event says: append a function that returns its fields."""
         if standing_in is not None:
@@ -76,24 +79,10 @@ class Producer:
         self._intake.wake = self._wake
         restart_in_children(self)
 
-    def track(self, event: Event) -> bool:
-        """Takes an event to be sent. Takes microseconds; never blocks, never raises.
-
-        Returns whether it was accepted. If not, ``stats().dropped`` says why.
-        """
-        return self._intake.offer(event, self._stamps)
-
-    def interaction(self, **fields: Any) -> Turn:
-        """Opens a turn, as ``with`` or ``async with``: timed, described, and tracked at its end.
-
-        ``fields`` are those of ``events.Interaction``, e.g. ``conversation_id`` and ``model``.
-        """
-        return Turn(self._intake, self._stamps, self._clock, fields)
-
     def bind(self, **fields: Any) -> "BoundProducer":
         """Returns a view of this producer that stamps more envelope fields on every event,
         e.g. ``tenant_id`` and ``user_id``. An event's own value wins."""
-        return BoundProducer(self._intake, self._stamps, self._clock).bind(**fields)
+        return BoundProducer(self._outlet.bind(fields))
 
     def start(self) -> None:
         """Connects in the background. Without it, the first event does."""
@@ -170,6 +159,18 @@ class Producer:
         """Returns what became of every event, as of now."""
         return self._intake.stats()
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close_sync()
+
     async def __aenter__(self) -> Self:
         self.start()
         return self
@@ -187,6 +188,7 @@ class Producer:
         It is called by the fork itself."""
         keep_inherited((self._thread, self._transport))
         self._intake.restart(new_event_id())
+        self._outlet.in_flight.clear()
         if isinstance(self._transport, KafkaTransport):
             self._transport = self._transport.for_child()
         self._thread = self._new_thread()
@@ -223,28 +225,12 @@ class Producer:
         return self._thread.close(timeout) if self._thread.started else None
 
 
-class BoundProducer:
+class BoundProducer(Recorder):
     """A view of a producer that stamps fields of its own; as cheap as the producer itself."""
-
-    def __init__(self, intake: Intake, stamps: Stamps, clock: Clock) -> None:
-        self._intake = intake
-        self._stamps = stamps
-        self._clock = clock
-
-    def track(self, event: Event) -> bool:
-        """Takes an event to be sent, as ``Producer.track`` does."""
-        return self._intake.offer(event, self._stamps)
-
-    def interaction(self, **fields: Any) -> Turn:
-        """Opens a turn, as ``Producer.interaction`` does."""
-        return Turn(self._intake, self._stamps, self._clock, fields)
 
     def bind(self, **fields: Any) -> "BoundProducer":
         """Returns a view with more fields, over these."""
-        stamps, repaired = self._stamps.bind(fields)
-        if repaired:
-            self._intake.count_repaired(repaired)
-        return BoundProducer(self._intake, stamps, self._clock)
+        return BoundProducer(self._outlet.bind(fields))
 
 
 def _stamped(settings: ProducerSettings) -> dict[str, str]:

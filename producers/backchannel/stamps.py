@@ -41,8 +41,12 @@ class Stamps:
         Raises nothing: a field that is none of the envelope, or belongs to one event, is left out.
         """
         wanted = {name: value for name, value in fields.items() if name not in _OWN}
-        envelope, repaired = build(Envelope, {**_set_fields(self._envelope), **wanted})
+        envelope, repaired = build(Envelope, {**self.fields(), **wanted})
         return Stamps(envelope), repaired + len(fields) - len(wanted)
+
+    def fields(self) -> Fields:
+        """Returns the fields that are put on, by name."""
+        return _set_fields(self._envelope)
 
     def fragment(self, fields: Fields) -> bytes:
         """Returns the JSON of the stamps that an event, which says these fields, does not say."""

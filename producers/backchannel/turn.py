@@ -1,161 +1,218 @@
 """One turn of a bot, timed and described while it happens, and tracked when it ends."""
 
-import concurrent.futures
-import operator
-from types import TracebackType
+import threading
+from collections.abc import Mapping
 from typing import Any, Self
 
-from backchannel.clock import Clock
-from backchannel.events import Interaction, new_event_id
-from backchannel.intake import Intake
-from backchannel.stamps import Stamps
+from backchannel.calls import Call, ComponentTimer, Search, ToolUse
+from backchannel.events import Interaction
+from backchannel.millionths import millionths
+from backchannel.outlet import Outlet
+from backchannel.scope import OpenTurn, Scope, current_scope, inherited
+from backchannel.span import Span, put_counts
 
-__all__ = ["Turn"]
+__all__ = ["Turn", "current_turn"]
+
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "input_audio_tokens",
+    "output_audio_tokens",
+)
+_SURER = ("estimate", "tokenizer", "provider")
+"""Who counted tokens, the least sure first: a sum is as sure as its least sure part."""
+
+# Calls may end in several threads at once. Reentrant: a finalizer may end one in the middle of
+# another. One for all turns, since it is held for a microsecond.
+_counting = threading.RLock()
 
 
-class Turn:
+class Turn(Span):
     """A turn under way: a context manager for ``with`` and ``async with`` alike, used once.
 
-    When the block ends, one ``Interaction`` is tracked: ``ts_us`` is the end of the turn,
-    ``duration_us`` the time in the block, ``status`` how it ended. An exception is noted by the
-    name of its class, never by its message, and goes on its way. Nothing here blocks or raises:
-    fields that don't fit the contract are cut or left out, and counted.
+    When it ends, one ``Interaction`` is tracked: ``ts_us`` is the end of the turn, ``duration_us``
+    the time in the block, ``status`` how it ended. An exception is noted by the name of its class,
+    never by its message, and goes on its way. Nothing here blocks or raises: fields that don't fit
+    the contract are cut or left out, and counted.
+
+    Calls that are opened inside, or by the turn's own methods, belong to it: they have its
+    conversation, user and trace, their tokens add to its own, and their time to its components.
+    What ends after the turn has ended is still tied to it, but no longer added.
     """
 
-    __slots__ = ("_clock", "_components", "_fields", "_intake", "_stamps", "_started_us")
+    __slots__ = ("_calls", "_components", "_ttft_us")
 
-    def __init__(
-        self, intake: Intake, stamps: Stamps, clock: Clock, fields: dict[str, Any]
-    ) -> None:
-        self._intake = intake
-        self._stamps = stamps
-        self._clock = clock
-        self._fields = fields
+    EVENT = Interaction
+    streams = True
+
+    def __init__(self, outlet: Outlet, fields: dict[str, Any], parent: Scope | None = None) -> None:
+        super().__init__(outlet, fields, parent)
         self._components: dict[str, int] = {}
-        self._started_us = clock.monotonic_us()
+        self._calls: dict[str, Any] = {}
+        self._ttft_us: int | None = None
 
     @property
-    def event_id(self) -> str:
-        """The id that the event will have: what feedback and evaluations point at."""
-        found = self._fields.setdefault("event_id", new_event_id())
+    def endpoint(self) -> str:
+        """The endpoint, if one was said."""
+        found = self._fields.get("endpoint")
         return found if isinstance(found, str) else ""
 
-    def component(self, name: str) -> "ComponentTimer":
+    # What happens in it.
+
+    def component(self, name: str) -> ComponentTimer:
         """Times a part of the turn, with ``with`` or ``async with``; repeated names add up."""
-        return ComponentTimer(self._clock, self._components, name)
+        return ComponentTimer(self._outlet, {"name": name}, self)
+
+    def llm_call(self, model: str = "", provider: str = "", **fields: Any) -> Call:
+        """Opens a call to a model that belongs to this turn, as ``Producer.llm_call`` does."""
+        return Call(self._outlet, {"request_model": model, "provider": provider, **fields}, self)
+
+    def retrieval(self, data_source_id: str = "", **fields: Any) -> Search:
+        """Opens a search that belongs to this turn, as ``Producer.retrieval`` does."""
+        return Search(self._outlet, {"data_source_id": data_source_id, **fields}, self)
+
+    def tool_call(self, name: str = "", **fields: Any) -> ToolUse:
+        """Opens a call of a tool that belongs to this turn, as ``Producer.tool_call`` does."""
+        return ToolUse(self._outlet, {"tool_name": name, **fields}, self)
 
     def usage(self, **counts: Any) -> None:
         """Adds the tokens (and costs) of one call to a model: ``input_tokens=…, output_tokens=…``.
 
         Numbers add up over calls, and each call counts in ``llm_calls``; ``usage_source`` and
-        other words are set.
+        other words are set. For calls that ``llm_call`` did not open: those add their own.
         """
-        fields = self._fields
-        for name, count in {"llm_calls": 1, **counts}.items():
-            try:
-                if isinstance(count, str):
-                    fields[name] = count
-                else:
-                    fields[name] = operator.index(fields.get(name) or 0) + operator.index(count)
-            except Exception:  # noqa: BLE001  # not a whole number, whatever it is
-                self._intake.count_repaired(1)
+        with _counting:
+            misfits = put_counts(self._fields, {"llm_calls": 1, **counts}, add=True)
+        self._outlet.count_repaired(misfits)
+
+    # What is said of it.
+
+    def intent(self, name: str, confidence: float | None = None) -> None:
+        """Says what the user wants, and how sure that is, between 0 and 1."""
+        self._fields["intent"] = name
+        if confidence is not None:
+            self._fields["intent_confidence"] = self._millionths(confidence)
+
+    def category(self, name: str) -> None:
+        """Says what kind of question it is, e.g. ``billing``."""
+        self._fields["query_category"] = name
+
+    def prompt_version(self, name: str, version: str = "") -> None:
+        """Says which prompt was used, on the turn and on what happens in it from now on."""
+        self._fields["prompt_name"] = name
+        self._fields["prompt_version"] = version
+
+    def variant(self, experiment: str, variant: str) -> None:
+        """Says which variant of an experiment was used, on the turn and on what happens in it."""
+        self._fields["experiment_id"] = experiment
+        self._fields["variant"] = variant
+
+    def fallback(self) -> None:
+        """Says that the bot gave its fallback answer."""
+        self._fields["fallback_used"] = True
 
     def first_token(self) -> None:
-        """Notes that the first token of a streamed answer is there; only the first call counts."""
-        if "ttft_us" not in self._fields:
-            self._fields["ttft_us"] = self._clock.monotonic_us() - self._started_us
-            self._fields["streamed"] = True
+        """Notes that the first token of the answer is there; only the first call counts.
 
-    def set(self, **fields: Any) -> None:
-        """Sets fields of the ``Interaction``, e.g. ``intent="refund"`` or ``status="blocked"``."""
-        self._fields.update(fields)
+        Without it, the first token of the first streamed call in the turn counts.
+        """
+        super().first_token()
+
+    def start(self) -> Self:
+        self._begin()
+        return super().start()
 
     def __enter__(self) -> Self:
-        self._started_us = self._clock.monotonic_us()
-        return self
+        self._begin()
+        return super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            self._end(kind)
-        except Exception:  # noqa: BLE001  # whatever the fields were: the turn is counted, and the bot goes on
-            self._intake.count_invalid()
+    # For the calls inside.
 
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
+    def open_turn(self) -> OpenTurn | None:
+        if not self._ended:
+            return self
+        return super().open_turn()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
+    def in_part(self) -> bool:
+        return self._ended and super().in_part()
+
+    def lend_span_id(self) -> str:
+        # Whoever asks becomes a child, and a turn with children needs a trace to tie them to.
+        fields = self._fields
+        if "trace_id" not in fields and "trace_id" not in self._outlet.bound:
+            above = inherited(self._parent).get("trace_id")
+            fields["trace_id"] = above or self.event_id.replace("-", "")
+        return self.span_id
+
+    def count_call(self, fields: Mapping[str, Any]) -> None:
+        with _counting:
+            calls = self._calls
+            counts = {name: fields[name] for name in _COUNTS if name in fields}
+            put_counts(calls, {"llm_calls": 1, **counts}, add=True)
+            source = fields.get("usage_source")
+            if source in _SURER:
+                known = calls.get("usage_source", source)
+                calls["usage_source"] = min(source, known, key=_SURER.index)
+            if fields.get("operation") != "embeddings":
+                for name, value in (
+                    ("provider", fields.get("provider")),
+                    ("model", fields.get("response_model") or fields.get("request_model")),
+                ):
+                    if value:
+                        calls.setdefault(name, value)
+
+    def count_part(self, name: str, us: int) -> None:
+        with _counting:
+            try:
+                self._components[name] = self._components.get(name, 0) + us
+            except Exception:  # noqa: BLE001  # a name that is no string, and not even hashable
+                self._components["?"] = self._components.get("?", 0) + us
+
+    def saw_token(self) -> None:
+        if self._ttft_us is None:
+            self._ttft_us = self._outlet.clock.monotonic_us() - self._started_us
+
+    def _begin(self) -> None:
+        if not self._held:
+            self._outlet.in_flight.append(None)
 
     def _end(self, kind: type[BaseException] | None) -> None:
-        fields = {
-            "ts_us": self._clock.now_us(),
-            "duration_us": self._clock.monotonic_us() - self._started_us,
-            **self._fields,
-        }
+        in_flight = self._outlet.in_flight
+        if self._held and not self._ended and in_flight:
+            in_flight.pop()
+        super()._end(kind)
+
+    def _complete(self, fields: dict[str, Any]) -> None:
         if self._components:
             given = fields.get("components")
             known = given if isinstance(given, dict) else {}
             fields["components"] = {**known, **self._components}
-        if kind is not None:
-            status = _status(kind)
-            fields.setdefault("status", status)
-            if status != "cancelled":
-                fields.setdefault("error_type", kind.__name__)
-        self._intake.offer_fields(Interaction, fields, self._stamps)
+        if self._calls:
+            self._add_calls(fields)
+        if self._ttft_us is not None and "ttft_us" not in fields:
+            fields["ttft_us"] = self._ttft_us
+            fields["streamed"] = True
+
+    def _add_calls(self, fields: dict[str, Any]) -> None:
+        calls = self._calls
+        for name in ("provider", "model", "usage_source"):
+            if name in calls and not fields.get(name):
+                fields[name] = calls[name]
+        counts = {name: calls[name] for name in (*_COUNTS, "llm_calls") if name in calls}
+        self._outlet.count_repaired(put_counts(fields, counts, add=True))
+
+    def _millionths(self, value: Any) -> int | None:
+        found = millionths(value)
+        if found is None:
+            self._outlet.count_repaired(1)
+        return found
 
 
-class ComponentTimer:
-    """Adds the time in its block to a part of the turn."""
-
-    __slots__ = ("_clock", "_components", "_name", "_started_us")
-
-    def __init__(self, clock: Clock, components: dict[str, int], name: str) -> None:
-        self._clock = clock
-        self._components = components
-        self._name = name
-        self._started_us = 0
-
-    def __enter__(self) -> None:
-        self._started_us = self._clock.monotonic_us()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        us = self._clock.monotonic_us() - self._started_us
-        try:
-            self._components[self._name] = self._components.get(self._name, 0) + us
-        except Exception:  # noqa: BLE001  # a name that is no string, and not even hashable
-            self._components["?"] = self._components.get("?", 0) + us
-
-    async def __aenter__(self) -> None:
-        self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
-
-
-def _status(kind: type[BaseException]) -> str:
-    if issubclass(kind, TimeoutError):
-        return "timeout"
-    # asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit: someone stopped it.
-    if not issubclass(kind, Exception) or issubclass(kind, concurrent.futures.CancelledError):
-        return "cancelled"
-    return "error"
+def current_turn() -> Turn | None:
+    """Returns the turn that this code runs in, in this task or thread; ``None`` outside of any."""
+    scope = current_scope()
+    found = scope.open_turn() if scope is not None else None
+    return found if isinstance(found, Turn) else None

@@ -70,7 +70,7 @@ def test_a_view_of_a_producer_goes_on_in_the_child() -> None:
 
     def work() -> list[str]:
         view.track(Interaction())
-        view._intake.wake()
+        view._outlet.intake.wake()
         while not transport.events():
             pass
         return [event.tenant_id for event in transport.events()]
