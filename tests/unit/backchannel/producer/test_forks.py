@@ -43,6 +43,7 @@ def counts(producer: Producer) -> list[Any]:
 
 
 def deliver(producer: Producer, transport: MemoryTransport) -> list[Any]:
+    transport.away = False
     for _ in range(3):
         producer.track(Interaction())
     producer.close_sync()
@@ -51,6 +52,7 @@ def deliver(producer: Producer, transport: MemoryTransport) -> list[Any]:
 
 def test_a_child_counts_from_zero_under_an_id_of_its_own_and_sends_only_its_own() -> None:
     transport = MemoryTransport(1)
+    transport.away = True  # nothing of the parent's is stored by the time of the fork
     producer = Producer(transport=transport, linger_ms=5_000)
     for _ in range(7):
         producer.track(Interaction())
@@ -60,6 +62,7 @@ def test_a_child_counts_from_zero_under_an_id_of_its_own_and_sends_only_its_own(
     assert producer_id != producer.stats().producer_id
     assert (offered, acked, held) == (3, 3, 0)
     assert events == [[producer_id, 1], [producer_id, 2], [producer_id, 3]]
+    transport.away = False
     assert producer.close_sync() == 0
     assert [event.seq for event in transport.events()] == list(range(1, 8))
 
