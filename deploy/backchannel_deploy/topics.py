@@ -20,7 +20,16 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from backchannel.clock import Clock
 from backchannel.events.topics import CONTROL, TOPICS, Topic
 
-__all__ = ["Difference", "TopicError", "Topics", "all_topics", "ensure_topics", "read_epochs"]
+__all__ = [
+    "Difference",
+    "Inspection",
+    "TopicError",
+    "Topics",
+    "all_topics",
+    "ensure_topics",
+    "inspect_topics",
+    "read_epochs",
+]
 
 _WAIT_S = 0.1
 _VISIBLE_TIMEOUT_S = 30
@@ -51,6 +60,18 @@ class Topics:
     created: tuple[str, ...]
     differences: tuple[Difference, ...]
     """Settings that an operator may have chosen: told, not changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """How the topics are, beside how they are meant."""
+
+    missing: tuple[str, ...]
+    partitions: Mapping[str, int]
+    """Of each topic that exists."""
+    differences: tuple[Difference, ...]
+    under_replicated: tuple[str, ...]
+    """Topics with a partition of which a copy is missing or behind."""
 
 
 def all_topics() -> tuple[Topic, ...]:
@@ -95,6 +116,22 @@ async def ensure_topics(
         return Topics(tuple(created), tuple(await _differences(admin, kept)))
     finally:
         await admin.close()
+
+
+async def inspect_topics(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> Inspection:
+    """Returns how the topics are; changes nothing.
+
+    Raises:
+        aiokafka.errors.KafkaError: Kafka is away, or refuses this user.
+    """
+    partitions = await _partitions(admin, topics)
+    existing = [topic for topic in topics if topic.name in partitions]
+    return Inspection(
+        tuple(topic.name for topic in topics if topic.name not in partitions),
+        partitions,
+        tuple(await _differences(admin, existing)),
+        tuple(await _under_replicated(admin, partitions)),
+    )
 
 
 async def read_epochs(kafka: str, *, security: Mapping[str, Any] | None = None) -> dict[str, int]:
@@ -175,6 +212,16 @@ async def _partitions(admin: AIOKafkaAdminClient, topics: Iterable[Topic]) -> di
         and each["error_code"] == 0
         and all(partition["error_code"] == 0 for partition in each["partitions"])
     }
+
+
+async def _under_replicated(admin: AIOKafkaAdminClient, names: Iterable[str]) -> list[str]:
+    wanted = set(names)
+    return [
+        each["topic"]
+        for each in await admin.describe_topics()
+        if each["topic"] in wanted
+        and any(len(part["isr"]) < len(part["replicas"]) for part in each["partitions"])
+    ]
 
 
 async def _visible(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> dict[str, int]:

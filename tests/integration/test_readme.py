@@ -1,5 +1,6 @@
 """The README's first five minutes: its Python and SQL run as they stand."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,3 +76,13 @@ def test_the_lines_that_up_prints_work_when_pasted(stack: Stack) -> None:
 
     assert done.returncode == 0, done.stderr
     eventually(lambda: tuple(stack.sql("SELECT count() FROM events WHERE service = 'hello'")), (1,))
+
+
+def test_the_doctor_finds_the_stack_that_runs_here_and_finds_it_well(stack: Stack) -> None:
+    done = stack.cli("doctor", "--json")
+
+    examination = json.loads(done.stdout)
+    assert (done.returncode, examination["healthy"]) == (0, True), done.stdout
+    sources = {each["variable"]: each["source"] for each in examination["settings"]}
+    assert sources["BACKCHANNEL_KAFKA"] == "the `up` that runs here"
+    assert sources["BACKCHANNEL_DATA_DIR"] == "environment"

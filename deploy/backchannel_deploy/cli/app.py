@@ -14,6 +14,7 @@ from rich.console import Console
 
 from backchannel_deploy.cli.alerts import tail
 from backchannel_deploy.cli.demo import demo
+from backchannel_deploy.cli.doctor import doctor
 from backchannel_deploy.cli.migrate import migrate
 from backchannel_deploy.cli.replay import replay
 from backchannel_deploy.cli.schema import schema
@@ -49,6 +50,7 @@ for _command, _group in (
     (sql, _LOOK),
     (worker, _RUN),
     (sink, _RUN),
+    (doctor, _OPERATE),
     (migrate, _OPERATE),
     (schema, _OPERATE),
     (version, _OPERATE),

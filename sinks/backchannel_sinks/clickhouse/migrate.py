@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from clickhouse_connect.driver.client import Client
 
-__all__ = ["Migration", "MigrationError", "migrate", "migrations", "statements"]
+__all__ = ["Migration", "MigrationError", "applied", "migrate", "migrations", "statements"]
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -77,10 +77,10 @@ def migrate(client: Client) -> list[Migration]:
     """
     _create_database(client)
     client.command(_NOTES)
-    applied = _applied(client)
+    noted = _applied(client)
     todo = []
     for migration in migrations():
-        checksum = applied.get(migration.version)
+        checksum = noted.get(migration.version)
         if checksum is None:
             todo.append(migration)
         elif checksum != migration.checksum:
@@ -93,6 +93,22 @@ def migrate(client: Client) -> list[Migration]:
             client.command(statement)
         _note(client, migration)
     return todo
+
+
+def applied(client: Client) -> dict[int, str]:
+    """Returns the checksum of each migration that the client's database has, by its number;
+    changes nothing. Without the database there is none. Blocks.
+
+    Raises:
+        clickhouse_connect.driver.exceptions.ClickHouseError: ClickHouse is away or refuses.
+    """
+    known = client.command(
+        "SELECT count() FROM system.tables WHERE database = {name:String}"
+        " AND name = 'schema_migrations'",
+        parameters={"name": client.database or ""},
+        use_database=False,
+    )
+    return _applied(client) if known else {}
 
 
 def _create_database(client: Client) -> None:

@@ -20,6 +20,7 @@ COMMANDS = [
     ["alerts", "tail"],
     ["worker"],
     ["sink"],
+    ["doctor"],
     ["migrate"],
     ["schema"],
     ["version"],

@@ -1,0 +1,237 @@
+"""Whether Kafka can be reached, and whether its topics are as they are written down."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from backchannel.clock import Clock
+from backchannel.events import Accepted, open_batch
+from backchannel.events.topics import EVENTS, Topic
+from backchannel_deploy.doctor.finding import Finding
+from backchannel_deploy.topics import Inspection, all_topics, inspect_topics
+
+__all__ = ["check_kafka"]
+
+_CONNECT_TIMEOUT_S = 2.0
+_STEP_TIMEOUT_S = 5.0
+_AHEAD_MS = 1_000
+"""Two clocks further apart than this are told; what the network takes is less."""
+_CLAMPED_MS = 60_000
+"""The processors' default: an event that is further ahead of the broker's clock is moved back."""
+_MIGRATE = "Create them: backchannel migrate"
+
+
+async def check_kafka(
+    kafka: str,
+    *,
+    clock: Clock,
+    security: Mapping[str, Any] | None = None,
+    topics: Sequence[Topic] | None = None,
+) -> list[Finding]:
+    """Returns what was found, in at most half a minute; changes nothing. Raises nothing.
+
+    ``security`` are aiokafka's connection arguments.
+    """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it has to say is said here
+    addresses = [address.strip() for address in kafka.split(",")]
+    reached, findings = await _check_addresses(addresses)
+    if not reached:
+        return findings
+    try:
+        async with asyncio.timeout(4 * _STEP_TIMEOUT_S):
+            async with _admin(",".join(reached), dict(security or {})) as admin:
+                findings += await _check_brokers(admin, addresses)
+                inspection = await inspect_topics(admin, topics or all_topics())
+                findings += _judged(inspection, topics or all_topics())
+            if count := inspection.partitions.get(EVENTS.name, 0):
+                partitions = [TopicPartition(EVENTS.name, number) for number in range(count)]
+                newest = await _newest_records(",".join(reached), dict(security or {}), partitions)
+                findings += _judged_clocks(newest, clock)
+    except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
+        findings.append(
+            Finding(
+                "kafka",
+                "wrong",
+                f"Kafka at {kafka} answers, but not to us: {_name(error)}.",
+                "Check BACKCHANNEL_KAFKA_SECURITY_PROTOCOL, the SASL user and its rights "
+                "(describe on the cluster and on the topics).",
+            )
+        )
+    return findings
+
+
+async def _check_addresses(addresses: Sequence[str]) -> tuple[list[str], list[Finding]]:
+    """Connects to each address; returns those that answer."""
+    failures = await asyncio.gather(*map(_failure, addresses))
+    reached = [each for each, why in zip(addresses, failures, strict=True) if not why]
+    findings = [
+        Finding(
+            "kafka",
+            "warning" if reached else "wrong",
+            f"Nobody can be reached at {address}: {why}.",
+            "Is the broker running, and is BACKCHANNEL_KAFKA right (host:port)? "
+            "On one machine: backchannel up",
+        )
+        for address, why in zip(addresses, failures, strict=True)
+        if why
+    ]
+    return reached, findings
+
+
+async def _failure(address: str) -> str:
+    """Returns why nobody can be reached there; empty when somebody can."""
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except TimeoutError:
+        return f"no answer within {_CONNECT_TIMEOUT_S:.0f} s"
+    except ConnectionError as error:
+        return os.strerror(error.errno).lower() if error.errno else _name(error)
+    except OSError as error:
+        return (error.strerror or _name(error)).lower()
+    except ValueError:
+        return "that is no host:port"
+    writer.close()
+    return ""
+
+
+@asynccontextmanager
+async def _admin(kafka: str, security: dict[str, Any]) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=kafka, request_timeout_ms=int(_STEP_TIMEOUT_S * 1000), **security
+    )
+    try:
+        async with asyncio.timeout(_STEP_TIMEOUT_S):
+            await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def _check_brokers(admin: AIOKafkaAdminClient, known: Sequence[str]) -> list[Finding]:
+    """A broker tells clients where to find it; that address must work from here, too."""
+    brokers = (await admin.describe_cluster())["brokers"]
+    advertised = [f"{broker['host']}:{broker['port']}" for broker in brokers]
+    unknown = [address for address in advertised if address not in known]
+    findings = [
+        Finding(
+            "kafka",
+            "wrong",
+            f"A broker says that it is found at {address}, but from here it is not: {why}.",
+            "Its advertised.listeners must be an address that clients can reach.",
+        )
+        for address, why in zip(unknown, await asyncio.gather(*map(_failure, unknown)), strict=True)
+        if why
+    ]
+    told = f"{len(advertised)} broker{'s' * (len(advertised) != 1)}: {', '.join(advertised)}."
+    return [Finding("kafka", "ok", told), *findings]
+
+
+def _judged(found: Inspection, topics: Sequence[Topic]) -> list[Finding]:
+    findings = []
+    if found.missing:
+        told = f"Missing: {', '.join(found.missing)}."
+        findings.append(Finding("topics", "wrong", told, _MIGRATE))
+    for topic in topics:
+        partitions = found.partitions.get(topic.name, topic.partitions)
+        if partitions != topic.partitions:
+            findings.append(
+                Finding(
+                    "topics",
+                    "wrong",
+                    f"{topic.name} has {partitions} partitions, not {topic.partitions}.",
+                    "Window states live beside the partitions of the topics they are made of, so "
+                    "all of them must have the same number. Stop the workers, make the topic anew "
+                    "with that number, start them again.",
+                )
+            )
+    findings += [
+        Finding(
+            "topics",
+            "warning",
+            f"{difference}.",
+            "It is left as it is, since somebody may have chosen it; docs/topics.md says why it "
+            "should be otherwise.",
+        )
+        for difference in found.differences
+    ]
+    if found.under_replicated:
+        told = f"A copy is missing or behind: {', '.join(found.under_replicated)}."
+        findings.append(Finding("topics", "warning", told, "Is one of the brokers away?"))
+    return findings or [Finding("topics", "ok", f"{len(topics)} topics, all as they should be.")]
+
+
+def _judged_clocks(newest: Sequence[ConsumerRecord], clock: Clock) -> list[Finding]:
+    """Compares three clocks at the newest records: of the bots, of the broker, and ours.
+
+    Only a clock that is ahead can be told for sure: an event may have waited in its bot.
+    """
+    newest_ms, ahead = 0, dict[str, int]()
+    for record in newest:
+        newest_ms = max(newest_ms, record.timestamp)
+        batch = open_batch(record.value, record.headers)
+        for verdict in batch.verdicts()[-1:] if batch.origin == "live" else []:
+            if isinstance(verdict, Accepted):
+                producer = verdict.event.producer_id
+                skew_ms = verdict.event.ts_us // 1000 - record.timestamp
+                ahead[producer] = max(ahead.get(producer, 0), skew_ms)
+    findings = [
+        Finding(
+            "clock",
+            "warning",
+            f"The clock of producer {producer or '(unknown)'} is {skew_ms / 1000:.1f} s ahead of "
+            "the broker's.",
+            "Synchronise the clock of that bot's machine (NTP). Events that are more than "
+            f"{_CLAMPED_MS // 1000} s ahead are counted at the broker's time instead of theirs.",
+        )
+        for producer, skew_ms in ahead.items()
+        if skew_ms > _AHEAD_MS
+    ]
+    if (local_ms := newest_ms - clock.now_us() // 1000) > _AHEAD_MS:
+        told = f"The broker's clock is at least {local_ms / 1000:.1f} s ahead of this machine's."
+        advice = "Synchronise the clocks of both machines (NTP)."
+        findings.append(Finding("clock", "warning", told, advice))
+    if newest_ms and not findings:
+        told = "Neither the broker's clock nor that of a bot is ahead, at the newest events."
+        return [Finding("clock", "ok", told)]
+    return findings
+
+
+async def _newest_records(
+    kafka: str, security: dict[str, Any], partitions: Sequence[TopicPartition]
+) -> list[ConsumerRecord]:
+    """Returns the last record of each partition that has one."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, **security)
+    found: list[ConsumerRecord] = []
+    await consumer.start()
+    try:
+        begins = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        waiting = {each for each in partitions if ends[each] > begins[each]}
+        if waiting:
+            consumer.assign(list(waiting))
+        for partition in waiting:
+            consumer.seek(partition, ends[partition] - 1)
+        while waiting:
+            got = await consumer.getmany(*waiting, timeout_ms=500)
+            if not got:
+                break
+            for partition, records in got.items():
+                waiting.discard(partition)
+                found += records[:1]
+    finally:
+        await consumer.stop()
+    return found
+
+
+def _name(error: BaseException) -> str:
+    """Names an error without its message, which may hold user names."""
+    return type(error).__name__
