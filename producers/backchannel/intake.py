@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from backchannel.encoding import Encoding, Fields, encoding_of
 from backchannel.events import EVENT_TYPES, LINE_BYTES_MAX, Event, Health, line_prefix
+from backchannel.privacy import Privacy
 from backchannel.repair import build
+from backchannel.sampling import WEIGHT_MAX, Sampling
 from backchannel.stamps import Stamps
 from backchannel.stats import DropReason, ProducerStats
 
@@ -27,6 +29,9 @@ Line = tuple[str, bytes]
 HEALTH_RESERVE_BYTES = 32 * 1024
 """Room beyond the bound that only ``Health`` may take: some forty of them."""
 
+_Form = tuple[type[Event], bytes, Encoding, frozenset[str]]
+"""A type of event, what its lines begin with, its encoding, and its fields for free text."""
+
 _NEVER = 2**63
 _OURS = frozenset({"producer_id", "seq", "schema_version"})
 
@@ -38,9 +43,21 @@ class Intake:
     once for each time that the sender has called ``sleep``.
     """
 
-    def __init__(self, producer_id: str, bytes_max: int, *, disabled: bool = False) -> None:
+    def __init__(
+        self,
+        producer_id: str,
+        bytes_max: int,
+        *,
+        privacy: Privacy | None = None,
+        sampling: Sampling | None = None,
+        disabled: bool = False,
+    ) -> None:
         self.wake: Callable[[], None] = lambda: None
         self._bytes_max = bytes_max
+        self._privacy = privacy or Privacy()
+        self._privacy.failed = self._count_masking_failure
+        self._pseudonymises = self._privacy.pseudonymises
+        self._sampling = sampling
         self._shut: DropReason | None = "disabled" if disabled else None
         self._abandoned = False
         self.restart(producer_id)
@@ -49,8 +66,14 @@ class Intake:
         """Begins anew, empty and with all counts at zero: at first, and in a forked child, where
         what is held is the parent's. Only while no other thread is in here."""
         self.producer_id = producer_id
-        self._encodings = {
-            model: (line_prefix(event_type, producer_id), encoding_of(model))
+        texts = self._privacy.texts
+        self._forms: dict[type[Event], _Form] = {
+            model: (
+                model,
+                line_prefix(event_type, producer_id),
+                encoding_of(model),
+                texts.intersection(model.model_fields),
+            )
             for event_type, model in EVENT_TYPES.items()
         }
         self._lines: deque[Line] = deque()
@@ -70,6 +93,8 @@ class Intake:
         self._reconnects = 0
         self._partitions = 0
         self._fields_repaired = 0
+        self._sampled_out = 0
+        self._masking_failures = 0
         self._dropped: Counter[DropReason] = Counter()
 
     # The bot's side.
@@ -77,11 +102,11 @@ class Intake:
     def offer(self, event: Event, stamps: Stamps) -> bool:
         """Takes an event. Returns whether it was accepted; if not, the reason is counted."""
         try:
-            prefix, encoding = self._encodings[type(event)]
-            fields = encoding.said(event)
+            form = self._forms[type(event)]
+            fields = form[2].said(event)
         except Exception:  # noqa: BLE001  # whatever a bot passes: it is counted, never raised
             return self._refuse_invalid()
-        return self._take_in(prefix, encoding, fields, stamps)
+        return self._take_in(form, fields, stamps)
 
     def offer_fields(self, model: type[Event], given: Fields, stamps: Stamps) -> bool:
         """Takes the event of that type that these fields make: cheaper than making it first.
@@ -90,25 +115,32 @@ class Intake:
         are made up if they are not given. Returns what ``offer`` does.
         """
         try:
-            prefix, encoding = self._encodings[model]
+            form = self._forms[model]
             try:
-                fields = encoding.checked(given)
+                fields = form[2].checked(given)
             except ValidationError:
                 event, repaired = build(model, given)
-                fields = encoding.said(event)
+                fields = form[2].said(event)
                 self.count_repaired(repaired)
         except Exception:  # noqa: BLE001  # as above
             return self._refuse_invalid()
-        return self._take_in(prefix, encoding, fields, stamps)
+        return self._take_in(form, fields, stamps)
 
-    def _take_in(self, prefix: bytes, encoding: Encoding, fields: Fields, stamps: Stamps) -> bool:
+    def _take_in(self, form: _Form, fields: Fields, stamps: Stamps) -> bool:
         try:
+            model, prefix, encoding, texts = form
             if not fields.keys().isdisjoint(_OURS):
                 if "schema_version" in fields:  # not ours, since that is left out
                     return self._refuse_invalid()
                 # It was sent before: both are ours to give.
                 fields.pop("producer_id", None)
                 fields.pop("seq", None)
+            if self._pseudonymises:
+                self._privacy.pseudonymise(fields)
+            if self._sampling is not None and not self._is_kept(model, fields, stamps):
+                return self._leave_out()
+            if not fields.keys().isdisjoint(texts):
+                self._privacy.mask(fields)
             body = encoding.json(fields)
             fragment = stamps.fragment(fields)
             key = stamps.partition_key(fields)
@@ -143,8 +175,10 @@ class Intake:
 
         ``final`` gives it its own ``seq`` as ``final_seq``: nothing may be offered after it.
         """
-        prefix, encoding = self._encodings[Health]
+        _, prefix, encoding, _ = self._forms[Health]
         fields = encoding.said(health)
+        self._privacy.pseudonymise(fields)
+        self._privacy.mask(fields)
         body = encoding.json(fields)
         fragment, key = stamps.fragment(fields), stamps.partition_key(fields)
         with self._lock:
@@ -187,13 +221,15 @@ class Intake:
             return ProducerStats(
                 producer_id=self.producer_id,
                 offered=self._offered,
-                accepted=self._accepted,
+                accepted=self._accepted + self._sampled_out,
                 acked=self._acked,
                 held=self._accepted - self._settled,
                 held_bytes=self._accepted_bytes - self._settled_bytes,
                 dropped={reason: count for reason, count in self._dropped.items() if count},
+                sampled_out=self._sampled_out,
                 last_seq=self._seq,
                 fields_repaired=self._fields_repaired,
+                masking_failures=self._masking_failures,
                 batches=self._batches,
                 reconnects=self._reconnects,
                 partitions=self._partitions,
@@ -284,6 +320,28 @@ class Intake:
             # The sender's loop is closed, or no thread can be started any more: the interpreter is
             # on its way out. The next event asks again.
             self._wake_at_bytes = 0
+
+    def _is_kept(self, model: type[Event], fields: Fields, stamps: Stamps) -> bool:
+        """Draws, and notes in the event for how many it stands."""
+        assert self._sampling is not None
+        weight = self._sampling.weight(model, fields, stamps)
+        if weight > 1:
+            weight *= stamps.value("sample_weight", fields, 1)  # a bot may have sampled before
+            fields["sample_weight"] = min(weight, WEIGHT_MAX)
+        return weight > 0
+
+    def _leave_out(self) -> bool:
+        with self._lock:
+            self._offered += 1
+            if self._shut is not None:
+                self._dropped[self._shut] += 1
+                return False
+            self._sampled_out += 1
+        return True
+
+    def _count_masking_failure(self) -> None:
+        with self._lock:
+            self._masking_failures += 1
 
     def _refuse_invalid(self) -> bool:
         with self._lock:

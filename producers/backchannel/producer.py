@@ -16,7 +16,7 @@ from backchannel.kafka import KafkaTransport
 from backchannel.outlet import Outlet
 from backchannel.recorder import Recorder
 from backchannel.request import Request
-from backchannel.settings import ProducerSettings, SettingsArguments
+from backchannel.settings import ProducerSettings, SettingsArguments, privacy_of, sampling_of
 from backchannel.sigterm import chain_sigterm
 from backchannel.stamps import Stamps
 from backchannel.stand_in import stand_in
@@ -65,10 +65,15 @@ class Producer(Recorder):
         self.settings = ProducerSettings.load(kafka, arguments=settings)
         self._clock = clock
         self._closed = False
+        privacy = privacy_of(self.settings)
         self._intake = Intake(
-            new_event_id(), self.settings.buffer_bytes_max, disabled=self.settings.disabled
+            new_event_id(),
+            self.settings.buffer_bytes_max,
+            privacy=privacy,
+            sampling=sampling_of(self.settings),
+            disabled=self.settings.disabled,
         )
-        self._stamps, _ = Stamps.none().bind(_stamped(self.settings))
+        self._stamps, _ = Stamps.none(privacy).bind(_stamped(self.settings))
         super().__init__(Outlet(self._intake, self._stamps, clock))
         self.health_sources: list[HealthSource] = []
         """What else each ``Health`` event says: append a function that returns its fields."""

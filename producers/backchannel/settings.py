@@ -6,14 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 
+from pydantic import SecretStr
+
 from backchannel.errors import SettingsError
-from backchannel.events import BATCH_BYTES_MAX, LIVE
+from backchannel.events import BATCH_BYTES_MAX, COUNT_MAX, LIVE
+from backchannel.masking import Mask
+from backchannel.privacy import Privacy
+from backchannel.pseudonyms import Pseudonyms
+from backchannel.sampling import WEIGHT_MAX, Sampling
 from backchannel.security import KafkaSecurity
 
-__all__ = ["ProducerSettings", "SettingsArguments"]
+__all__ = ["ProducerSettings", "SettingsArguments", "privacy_of", "sampling_of"]
 
 _ORIGIN = re.compile(r"live|replay:[A-Za-z0-9_.-]{1,64}")
 _ADDRESS = re.compile(r"[^\s,:/]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}")
+_KEY_ID = re.compile(r"[A-Za-z0-9_.-]{0,32}")
 _COMPRESSIONS = ("", "gzip", "snappy", "lz4", "zstd")
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
@@ -34,6 +41,14 @@ class SettingsArguments(TypedDict, total=False):
     health_interval_s: int
     compression: str
     client_id: str
+    masking: bool
+    mask: Mask
+    user_id_key: SecretStr | str
+    user_id_key_id: str
+    sample_one_in: int
+    sample_salt: str
+    keep_errors: bool
+    keep_slow_us: int
     security: KafkaSecurity
     security_protocol: str
     sasl_mechanism: str
@@ -80,9 +95,28 @@ class ProducerSettings:
     """``gzip``, ``snappy``, ``lz4`` or ``zstd``; all but ``gzip`` need ``aiokafka``'s extras."""
     client_id: str = "backchannel"
     """Names the client in the broker's logs and quotas."""
+    masking: bool = True
+    """Take e-mail addresses, phone and card numbers, IBANs and keys out of free text."""
+    mask: Mask | None = None
+    """A hook of your own for free text, after those patterns; where it fails no text is sent."""
+    user_id_key: SecretStr | str = field(default="", repr=False)
+    """With a key of at least 16 characters, ids of users leave as keyed hashes. Kept as a
+    ``SecretStr``."""
+    user_id_key_id: str = ""
+    """Names the key in those hashes; if it is empty, a name follows from the key."""
+    sample_one_in: int = 1
+    """Keep one conversation in so many; its events then have that ``sample_weight``."""
+    sample_salt: str = ""
+    """The same conversations are kept wherever it is the same."""
+    keep_errors: bool = True
+    """Keep every event that ended in an error, whatever is sampled."""
+    keep_slow_us: int = 0
+    """Keep every event that took that many microseconds, whatever is sampled; 0 for none."""
     security: KafkaSecurity = field(default_factory=KafkaSecurity)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.user_id_key, SecretStr):
+            object.__setattr__(self, "user_id_key", SecretStr(self.user_id_key))
         if mistakes := _mistakes(self):
             raise SettingsError(mistakes)
         if self.origin != LIVE:
@@ -128,6 +162,28 @@ class ProducerSettings:
         return settings
 
 
+def privacy_of(settings: ProducerSettings) -> Privacy:
+    """Returns what these settings say of privacy."""
+    key = _secret(settings.user_id_key)
+    return Privacy(
+        patterns=settings.masking,
+        hook=settings.mask,
+        pseudonyms=Pseudonyms(key, settings.user_id_key_id) if key else None,
+    )
+
+
+def sampling_of(settings: ProducerSettings) -> Sampling | None:
+    """Returns what these settings say of sampling; ``None`` where everything is kept."""
+    if settings.sample_one_in == 1:
+        return None
+    return Sampling(
+        settings.sample_one_in,
+        salt=settings.sample_salt,
+        keep_errors=settings.keep_errors,
+        keep_slow_us=settings.keep_slow_us,
+    )
+
+
 _NAMES = tuple(each.name for each in fields(ProducerSettings))
 
 
@@ -136,7 +192,7 @@ def _read(environ: Mapping[str, str], mistakes: list[str]) -> dict[str, Any]:
     for each in fields(ProducerSettings):
         variable = f"BACKCHANNEL_{each.name.upper()}"
         text = environ.get(variable, "").strip()
-        if not text or each.name == "security":
+        if not text or each.name in ("security", "mask"):
             continue
         if each.type is bool:
             if text.lower() in _TRUE + _FALSE:
@@ -174,10 +230,20 @@ def _mistakes(settings: ProducerSettings) -> list[str]:
         ("batch_bytes_max", 1024, BATCH_BYTES_MAX // 2),
         ("linger_ms", 0, 10_000),
         ("request_timeout_ms", 100, 600_000),
+        ("sample_one_in", 1, WEIGHT_MAX),
+        ("keep_slow_us", 0, COUNT_MAX),
         ("health_interval_s", 0, 3_600),
     ):
         if not least <= getattr(settings, name) <= most:
             mistakes.append(f"{name} must be between {least} and {most}")
+    if 0 < len(_secret(settings.user_id_key)) < 16:
+        mistakes.append("user_id_key must have at least 16 characters")
+    if not _KEY_ID.fullmatch(settings.user_id_key_id):
+        mistakes.append("user_id_key_id must be of letters, digits, _ . - and at most 32 of them")
     if settings.compression not in _COMPRESSIONS:
         mistakes.append(f"compression must be one of {', '.join(_COMPRESSIONS[1:])}, or empty")
     return mistakes
+
+
+def _secret(value: SecretStr | str) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

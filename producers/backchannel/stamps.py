@@ -1,12 +1,13 @@
 """Fields that a producer, or a view of it, puts on every event that does not say its own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic_core import to_json
 
 from backchannel.encoding import Fields, encoding_of
 from backchannel.events import Envelope
+from backchannel.privacy import Privacy
 from backchannel.repair import build
 
 __all__ = ["Stamps"]
@@ -20,9 +21,12 @@ _KEYS = ("conversation_id", "session_id", "user_id", "tenant_id")
 class Stamps:
     """Bound envelope fields, ready as JSON. Immutable."""
 
-    def __init__(self, envelope: Envelope) -> None:
-        self._envelope = envelope
+    def __init__(self, envelope: Envelope, privacy: Privacy) -> None:
         bound = _set_fields(envelope)
+        privacy.pseudonymise(bound)
+        privacy.mask(bound)
+        self._bound = bound
+        self._privacy = privacy
         self._fragments = tuple(
             (name, b'"%b":%b,' % (name.encode(), to_json(value))) for name, value in bound.items()
         )
@@ -31,9 +35,9 @@ class Stamps:
         self._keys = tuple((name, bound.get(name, "")) for name in _KEYS)
 
     @classmethod
-    def none(cls) -> "Stamps":
-        """Returns stamps that put nothing on."""
-        return cls(Envelope())
+    def none(cls, privacy: Privacy | None = None) -> "Stamps":
+        """Returns stamps that put nothing on. What is bound to them later passes ``privacy``."""
+        return cls(Envelope(), privacy or Privacy())
 
     def bind(self, fields: Mapping[str, Any]) -> tuple["Stamps", int]:
         """Returns these stamps with more fields, and how many fields could not be taken as given.
@@ -41,12 +45,12 @@ class Stamps:
         Raises nothing: a field that is none of the envelope, or belongs to one event, is left out.
         """
         wanted = {name: value for name, value in fields.items() if name not in _OWN}
-        envelope, repaired = build(Envelope, {**self.fields(), **wanted})
-        return Stamps(envelope), repaired + len(fields) - len(wanted)
+        envelope, repaired = build(Envelope, {**self._bound, **wanted})
+        return Stamps(envelope, self._privacy), repaired + len(fields) - len(wanted)
 
     def fields(self) -> Fields:
         """Returns the fields that are put on, by name."""
-        return _set_fields(self._envelope)
+        return dict(self._bound)
 
     def fragment(self, fields: Fields) -> bytes:
         """Returns the JSON of the stamps that an event, which says these fields, does not say."""
@@ -62,6 +66,19 @@ class Stamps:
             if key:
                 return key
         return ""
+
+    def first(self, names: Iterable[str], fields: Fields) -> str:
+        """Returns the first of these fields that the stamped event has; empty if it has none."""
+        bound = self._bound
+        for name in names:
+            value: str = fields.get(name) or bound.get(name, "")
+            if value:
+                return value
+        return ""
+
+    def value(self, name: str, fields: Fields, default: Any) -> Any:
+        """Returns what the stamped event says in that field."""
+        return fields.get(name, self._bound.get(name, default))
 
 
 def _set_fields(envelope: Envelope) -> Fields:

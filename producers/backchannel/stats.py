@@ -24,7 +24,7 @@ DropReason = Literal[
 class ProducerStats:
     """Counts since the producer was made, taken at one moment.
 
-    Always ``offered == acked + held + sum(dropped.values())``.
+    Always ``offered == acked + held + sampled_out + sum(dropped.values())``.
     """
 
     producer_id: str
@@ -40,10 +40,14 @@ class ProducerStats:
     """Their memory, which ``buffer_bytes_max`` bounds."""
     dropped: Mapping[DropReason, int]
     """Events that were not delivered, by reason; reasons that never were are left out."""
+    sampled_out: int
+    """Accepted events that were left out since others stand for them: no loss, and no ``seq``."""
     last_seq: int
     """``seq`` of the newest event that got one."""
     fields_repaired: int
     """Fields that were cut or left out because they did not fit the contract."""
+    masking_failures: int
+    """Texts that were left out because the bot's ``mask`` failed on them."""
     batches: int
     """Records that Kafka has acknowledged."""
     reconnects: int

@@ -1,0 +1,118 @@
+"""The one point at which events lose what nobody downstream should see, before they are bytes.
+
+Every event passes it, whichever way it came in, and so does content. Free text is masked; ids of
+people become pseudonyms if there is a key. Numbers, names and other ids stay as they are.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from backchannel.encoding import Fields
+from backchannel.events import EVENT_TYPES, Envelope
+from backchannel.masking import Mask, mask_text
+from backchannel.pseudonyms import Pseudonyms
+
+__all__ = ["FREE_TEXT", "IDENTITIES", "Privacy"]
+
+IDENTITIES = ("user_id", "distinct_id", "principal_hash", "source_ip_hash", "subject_key")
+"""Fields that name a person. ``subject_key`` only where the subject is a user."""
+
+_LABEL_LENGTH = 256
+"""What may be longer is free text; up to here it is a name or an id."""
+
+
+class Privacy:
+    """What is done to the fields of an event. Safe in any thread; raises nothing."""
+
+    __slots__ = ("_hook", "_patterns", "_pseudonyms", "failed", "texts")
+
+    def __init__(
+        self,
+        *,
+        patterns: bool = True,
+        hook: Mask | None = None,
+        pseudonyms: Pseudonyms | None = None,
+    ) -> None:
+        self._patterns = patterns
+        self._hook = hook
+        self._pseudonyms = pseudonyms
+        self.failed: Callable[[], None] = lambda: None
+        """Called when the hook failed, from the thread that offers."""
+        self.texts = frozenset(FREE_TEXT) if patterns or hook is not None else frozenset()
+        """Fields that ``mask`` has to see if an event says them. Most events say none."""
+
+    @property
+    def pseudonymises(self) -> bool:
+        """Whether there is a key."""
+        return self._pseudonyms is not None
+
+    def pseudonymise(self, fields: Fields) -> None:
+        """Puts pseudonyms in the place of ids of people."""
+        if self._pseudonyms is None:
+            return
+        for name in IDENTITIES:
+            if name in fields and (name != "subject_key" or fields.get("subject") == "user"):
+                fields[name] = self._pseudonyms.of(fields[name])
+
+    def mask(self, fields: Fields) -> None:
+        """Masks the free text of an event. Text whose mask fails is left out, and counted."""
+        for name in self.texts.intersection(fields):
+            masked = _cut(self._masked(fields[name]), FREE_TEXT[name])
+            if masked:
+                fields[name] = masked
+            else:
+                del fields[name]
+
+    def mask_text(self, text: str) -> str:
+        """Masks one text; empty if the mask fails, which is counted."""
+        try:
+            if self._patterns:
+                text = mask_text(text)
+            if self._hook is not None:
+                text = self._hook(text)
+                text.encode()  # half a surrogate pair could not be sent
+        except Exception:  # noqa: BLE001  # a bot's own code: no text goes out that it did not pass
+            self.failed()
+            return ""
+        return text
+
+    def _masked(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                name: masked for name, each in value.items() if (masked := self.mask_text(each))
+            }
+        return self.mask_text(value)
+
+
+def _cut(value: Any, length_max: int) -> Any:
+    """A mask may be longer than what it stands for."""
+    if isinstance(value, dict):
+        return {name: text[:length_max] for name, text in value.items()}
+    return value[:length_max]
+
+
+def _free_text() -> dict[str, int]:
+    """The fields for free text, of every type of event, with their length in characters."""
+    found: dict[str, int] = {}
+    for model in EVENT_TYPES.values():
+        for name, schema in _schemas(model).items():
+            of_value = schema["values_schema"] if schema["type"] == "dict" else schema
+            if of_value["type"] == "str" and of_value.get("max_length", 0) > _LABEL_LENGTH:
+                found[name] = of_value["max_length"]
+    return found
+
+
+def _schemas(model: type[Envelope]) -> dict[str, Any]:
+    # Any: a schema is a union of sixty typed dicts, and this one is taken from a valid one.
+    outer: Any = model.__pydantic_core_schema__
+    fields = outer["schema"]["fields"]
+    schemas = {name: field["schema"] for name, field in fields.items()}
+    return {
+        name: schema["schema"] if schema["type"] == "default" else schema
+        for name, schema in schemas.items()
+    }
+
+
+FREE_TEXT = _free_text()
+"""Fields for free text, with their length in characters: every field that may be longer than a
+name or an id, and the values of ``attributes`` and ``properties``."""
