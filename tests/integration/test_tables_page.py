@@ -4,6 +4,8 @@
 """
 
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,24 +21,38 @@ PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
 MARK = "<!-- generated: tests/integration/test_tables_page.py -->\n"
 
 
+_COLUMN = re.compile(r"`(\w+)` (.+?) COMMENT '((?:[^'\\]|\\.)*)'")
+
+
 def reference(client: Client) -> str:
     """Returns the generated part of the page: views first, each with its columns."""
     tables = client.query(
-        "SELECT name, comment FROM system.tables WHERE database = currentDatabase()"
-        " ORDER BY engine != 'View', name"
+        "SELECT name, comment, create_table_query, parameterized_view_parameters"
+        " FROM system.tables WHERE database = currentDatabase() ORDER BY engine != 'View', name"
     ).result_rows
-    return "".join(_section(client, name, comment) for name, comment in tables)
+    return "".join(_section(client, *table) for table in tables)
 
 
-def _section(client: Client, table: str, comment: str) -> str:
-    columns = client.query(
-        "SELECT name, type, comment FROM system.columns"
-        " WHERE database = currentDatabase() AND table = {table:String} ORDER BY position",
-        parameters={"table": table},
-    ).result_rows
+def _section(
+    client: Client, table: str, comment: str, made_by: str, parameters: Sequence[tuple[str, str]]
+) -> str:
+    columns: Sequence[Sequence[str]]
+    if parameters:
+        # Of these the system knows no columns: they stand in the statement alone.
+        head = made_by.partition(") AS ")[0]
+        columns = [(n, kind, text.replace("\\'", "'")) for n, kind, text in _COLUMN.findall(head)]
+        asked = ", ".join(f"{name} {kind}" for name, kind in sorted(parameters))
+        comment += f"\n\nParameters: `{asked}`."
+    else:
+        columns = client.query(
+            "SELECT name, type, comment FROM system.columns"
+            " WHERE database = currentDatabase() AND table = {table:String} ORDER BY position",
+            parameters={"table": table},
+        ).result_rows
+    assert columns, table
     rows = [f"| `{name}` | `{kind}` | {_cell(text)} |" for name, kind, text in columns]
-    head = ["", f"### `{table}`", "", comment, "", "| column | type | |", "|---|---|---|"]
-    return "\n".join([*head, *rows, ""])
+    top = ["", f"### `{table}`", "", comment, "", "| column | type | |", "|---|---|---|"]
+    return "\n".join([*top, *rows, ""])
 
 
 def _cell(text: str) -> str:

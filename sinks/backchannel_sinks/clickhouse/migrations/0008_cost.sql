@@ -1,0 +1,448 @@
+-- Money. A price stands once, in the table prices; what an event costs is found here and nowhere else.
+-- Everything is a whole number of picodollars (10^-12 US dollars), so sums are exact in any order.
+-- A turn holds the tokens and the cost of its calls: choose one event_type, never add the two.
+
+CREATE TABLE IF NOT EXISTS prices
+(
+    provider LowCardinality(String) COMMENT 'model provider as events name it; empty for events that name none',
+    model String COMMENT 'model as events name it',
+    valid_from Date COMMENT 'first day of the price, UTC; the newest one that has begun counts',
+    above_input_tokens UInt64 COMMENT 'the price is for calls with more tokens in than this; 0 for all. The highest one that fits counts, for all tokens',
+    input_picousd UInt64 COMMENT 'a token in, picodollars',
+    output_picousd UInt64 COMMENT 'a token out, picodollars',
+    cache_read_picousd UInt64 COMMENT 'a token in that was read from a cache, picodollars',
+    cache_write_picousd UInt64 COMMENT 'a token in that was written to a cache, picodollars',
+    input_audio_picousd UInt64 COMMENT 'an audio token in, picodollars',
+    output_audio_picousd UInt64 COMMENT 'an audio token out, picodollars',
+    request_picousd UInt64 COMMENT 'a call, whatever its tokens, picodollars',
+    source LowCardinality(String) COMMENT 'price_table for the published prices, custom_table for your own, which win',
+    price_version LowCardinality(String) COMMENT 'which version of the source',
+    loaded_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC') COMMENT 'when it was written; the newest counts',
+    removed Bool COMMENT 'the price is taken back'
+)
+ENGINE = ReplacingMergeTree(loaded_at)
+ORDER BY (provider, model, valid_from, above_input_tokens, source)
+COMMENT 'What a token costs, by model and day; read it with FINAL. Kept for ever.';
+
+CREATE OR REPLACE VIEW price_lists
+(
+    provider LowCardinality(String) COMMENT 'model provider',
+    model String COMMENT 'model of the turn; of a call, the one that answered, else the one that was asked for',
+    known Array(Tuple(Date, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, String)) COMMENT '(valid_from, above_input_tokens, a token in, out, read from a cache, written to a cache, audio in, audio out, a call, source), sorted; prices in picodollars'
+)
+AS SELECT
+    provider,
+    model,
+    arraySort(groupArray((valid_from, above_input_tokens, input_picousd, output_picousd, cache_read_picousd,
+        cache_write_picousd, input_audio_picousd, output_audio_picousd, request_picousd, source))) AS known
+FROM
+(
+    -- Own prices first: where a model has any, the published ones do not count.
+    SELECT *, max(source = 'custom_table') OVER (PARTITION BY provider, model) AS has_own
+    FROM prices FINAL
+    WHERE NOT removed
+)
+WHERE (source = 'custom_table') = has_own
+GROUP BY provider, model
+COMMENT 'What v_cost and v_whatif look a price up in: all prices of a model that count, in one row.';
+
+CREATE OR REPLACE VIEW v_prices
+(
+    provider LowCardinality(String) COMMENT 'model provider',
+    model String COMMENT 'model of the turn; of a call, the one that answered, else the one that was asked for',
+    valid_from Date COMMENT 'first day of the price, UTC',
+    valid_until Nullable(Date) COMMENT 'last day of the price, UTC; NULL while it holds',
+    above_input_tokens UInt64 COMMENT 'the price is for calls with more tokens in than this',
+    input_usd_per_million Decimal(38, 12) COMMENT 'a million tokens in, US dollars',
+    output_usd_per_million Decimal(38, 12) COMMENT 'a million tokens out, US dollars',
+    cache_read_usd_per_million Decimal(38, 12) COMMENT 'a million tokens in that were read from a cache, US dollars',
+    cache_write_usd_per_million Decimal(38, 12) COMMENT 'a million tokens in that were written to a cache, US dollars',
+    request_usd Decimal(38, 12) COMMENT 'a call, US dollars',
+    source String COMMENT 'price_table for the published prices, custom_table for your own'
+)
+AS SELECT
+    provider,
+    model,
+    valid_from,
+    leadInFrame(toNullable(valid_from)) OVER (
+        PARTITION BY provider, model, above_input_tokens ORDER BY valid_from ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING) - 1 AS valid_until,
+    above_input_tokens,
+    bc_usd(input_picousd * 1000000) AS input_usd_per_million,
+    bc_usd(output_picousd * 1000000) AS output_usd_per_million,
+    bc_usd(cache_read_picousd * 1000000) AS cache_read_usd_per_million,
+    bc_usd(cache_write_picousd * 1000000) AS cache_write_usd_per_million,
+    bc_usd(request_picousd) AS request_usd,
+    source
+FROM
+(
+    SELECT provider, model, arrayJoin(known) AS price, price.1 AS valid_from, price.2 AS above_input_tokens, price.3 AS input_picousd,
+        price.4 AS output_picousd, price.5 AS cache_read_picousd, price.6 AS cache_write_picousd, price.9 AS request_picousd, price.10 AS source
+    FROM price_lists
+)
+COMMENT 'Prices as people read them: US dollars a million tokens.';
+
+-- known: all prices of a model, oldest first. of_day: those of the newest date that has begun.
+CREATE OR REPLACE VIEW v_cost
+(
+    event_id UUID COMMENT 'unique id of the event, a UUID (version 7 from our SDK)',
+    ts DateTime64(6, 'UTC') COMMENT 'event time, UTC',
+    origin LowCardinality(String) COMMENT 'live, or replay:<id>',
+    tenant LowCardinality(String) COMMENT 'tenant',
+    service LowCardinality(String) COMMENT 'the bot that sent it',
+    environment LowCardinality(String) COMMENT 'e.g. production, staging',
+    user_id String COMMENT 'user, or its keyed hash',
+    session_id String COMMENT 'session',
+    conversation_id String COMMENT 'conversation',
+    event_type LowCardinality(String) COMMENT 'interaction, llm_call, retrieval, tool_call, component, evaluation, feedback, exposure, product, error, health, security, marker, erasure',
+    endpoint LowCardinality(String) COMMENT 'route or feature of the bot',
+    provider LowCardinality(String) COMMENT 'model provider',
+    model String COMMENT 'model of the turn; of a call, the one that answered, else the one that was asked for',
+    operation LowCardinality(String) COMMENT 'kind of call: chat, embeddings, …',
+    intent String COMMENT 'what the user wanted',
+    query_category String COMMENT 'kind of question',
+    status LowCardinality(String) COMMENT 'error, timeout, rate_limited; how it ended',
+    prompt_name LowCardinality(String) COMMENT 'prompt template',
+    prompt_version String COMMENT 'its version',
+    experiment_id LowCardinality(String) COMMENT 'experiment',
+    variant LowCardinality(String) COMMENT 'variant that the user saw',
+    sample_weight UInt32 COMMENT 'events that this row stands for: n when one in n was kept; multiply counts and sums by it',
+    input_tokens UInt64 COMMENT 'tokens in, cached ones included; not weighted, like all of this view',
+    output_tokens UInt64 COMMENT 'tokens out, reasoning included',
+    cache_read_tokens UInt64 COMMENT 'tokens read from a cache, part of input_tokens',
+    cache_write_tokens UInt64 COMMENT 'tokens written to a cache, part of input_tokens',
+    cost_picousd Nullable(UInt128) COMMENT '10^-12 US dollars; NULL when not known',
+    cost_usd Nullable(Decimal(38, 12)) COMMENT 'the same in US dollars, exact',
+    cost_status String COMMENT 'priced, unpriced, invalid_usage (more cached than tokens), not_applicable',
+    cost_source String COMMENT 'reported, price_table, custom_table; empty when not known',
+    table_picousd Nullable(UInt128) COMMENT 'what the table prices says, whatever the event says: sum it to price history anew'
+)
+AS SELECT
+    event_id,
+    ts,
+    origin,
+    tenant,
+    service,
+    environment,
+    user_id,
+    session_id,
+    conversation_id,
+    event_type,
+    endpoint,
+    provider,
+    model,
+    operation,
+    intent,
+    query_category,
+    status,
+    prompt_name,
+    prompt_version,
+    experiment_id,
+    variant,
+    sample_weight,
+    input_tokens,
+    output_tokens,
+    cache_read_tokens,
+    cache_write_tokens,
+    multiIf(own_picousd IS NOT NULL, own_picousd, own_status IN ('not_applicable', 'invalid_usage'), NULL, table_picousd) AS cost_picousd,
+    bc_usd(cost_picousd) AS cost_usd,
+    multiIf(
+        own_picousd IS NOT NULL, 'priced',
+        own_status IN ('not_applicable', 'invalid_usage'), own_status,
+        NOT usage_is_valid, 'invalid_usage',
+        table_picousd IS NULL, 'unpriced',
+        'priced') AS cost_status,
+    multiIf(own_picousd IS NOT NULL, own_source, cost_picousd IS NULL, '', rates.10) AS cost_source,
+    table_picousd
+FROM
+(
+    SELECT
+        e.* EXCEPT (tenant_id, cost_picousd, cost_status, cost_source, model, provider),
+        e.tenant_id AS tenant,
+        e.provider AS provider,
+        if(e.event_type = 'llm_call', coalesce(nullIf(e.response_model, ''), e.request_model), e.model) AS model,
+        toUInt128(e.cost_picousd) AS own_picousd,
+        e.cost_status AS own_status,
+        e.cost_source AS own_source,
+        (cache_read_tokens + cache_write_tokens + input_audio_tokens <= input_tokens AND output_audio_tokens <= output_tokens) AS usage_is_valid,
+        arrayFilter(price -> price.1 <= toDate(e.ts), known) AS begun,
+        arrayLast(price -> price.1 = begun[-1].1 AND (price.2 = 0 OR price.2 < e.input_tokens), begun) AS rates,
+        if(empty(begun) OR NOT usage_is_valid, NULL, toNullable(
+            toUInt128(input_tokens - cache_read_tokens - cache_write_tokens - input_audio_tokens) * rates.3
+            + toUInt128(output_tokens - output_audio_tokens) * rates.4
+            + toUInt128(cache_read_tokens) * rates.5
+            + toUInt128(cache_write_tokens) * rates.6
+            + toUInt128(input_audio_tokens) * rates.7
+            + toUInt128(output_audio_tokens) * rates.8
+            + rates.9)) AS table_picousd
+    FROM v_events AS e
+    LEFT JOIN price_lists AS p ON p.provider = e.provider
+        AND p.model = if(e.event_type = 'llm_call', coalesce(nullIf(e.response_model, ''), e.request_model), e.model)
+    WHERE e.event_type IN ('interaction', 'llm_call')
+        AND (e.input_tokens > 0 OR e.output_tokens > 0 OR e.cost_picousd IS NOT NULL)
+)
+COMMENT 'What every turn and every call costs: as the event says, else by the table prices, else not known. A row an event that has tokens or a cost.';
+
+CREATE OR REPLACE VIEW token_log
+(
+    user_id String COMMENT 'user, or its keyed hash',
+    tokens UInt64 COMMENT 'tokens in and out',
+    endpoint LowCardinality(String) COMMENT 'route or feature of the bot',
+    timestamp DateTime64(6, 'UTC') COMMENT 'event time, UTC'
+)
+AS SELECT user_id, input_tokens + output_tokens AS tokens, endpoint, ts AS timestamp
+FROM v_events
+WHERE event_type = 'interaction' AND input_tokens + output_tokens > 0 AND origin = 'live'
+COMMENT 'Who used how many tokens where and when: turns that have tokens.';
+
+CREATE OR REPLACE VIEW v_cost_by_model
+(
+    day Date COMMENT 'the day, UTC',
+    origin LowCardinality(String) COMMENT 'live, or replay:<id>',
+    event_type LowCardinality(String) COMMENT 'interaction or llm_call: a turn holds the cost of its calls, so choose one',
+    tenant LowCardinality(String) COMMENT 'tenant',
+    provider LowCardinality(String) COMMENT 'model provider',
+    model String COMMENT 'model of the turn; of a call, the one that answered, else the one that was asked for',
+    calls UInt64 COMMENT 'turns or calls, weighted by sample_weight',
+    unpriced UInt64 COMMENT 'events with tokens and without a known price, weighted by sample_weight: their cost is not in the sums',
+    input_tokens UInt64 COMMENT 'tokens in, cached ones included, weighted by sample_weight',
+    output_tokens UInt64 COMMENT 'tokens out, reasoning included, weighted by sample_weight',
+    cost_picousd UInt128 COMMENT 'total cost, 10^-12 US dollars; NULL when not known, never 0 for an unknown price',
+    cost_usd Decimal(38, 12) COMMENT 'US dollars, exact to 10^-12; what has no price is not in it',
+    usd_per_call Nullable(Float64) COMMENT 'cost_usd over the calls that have a price; NULL when none has',
+    share Nullable(Float64) COMMENT 'cost_usd over that of the same day, tenant and event_type; NULL when nothing has a price'
+)
+AS SELECT
+    toDate(ts) AS day,
+    origin,
+    event_type,
+    tenant,
+    provider,
+    model,
+    sum(sample_weight) AS calls,
+    sumIf(sample_weight, cost_status IN ('unpriced', 'invalid_usage')) AS unpriced,
+    sum(c.input_tokens * sample_weight) AS input_tokens,
+    sum(c.output_tokens * sample_weight) AS output_tokens,
+    sum(ifNull(cost_picousd, 0) * sample_weight) AS cost_picousd,
+    bc_usd(cost_picousd) AS cost_usd,
+    toFloat64(cost_picousd) / 1e12 / nullIf(sumIf(sample_weight, c.cost_picousd IS NOT NULL), 0) AS usd_per_call,
+    toFloat64(cost_picousd) / nullIf(toFloat64(sum(cost_picousd) OVER (PARTITION BY day, origin, event_type, tenant)), 0) AS share
+FROM v_cost AS c
+GROUP BY day, origin, event_type, tenant, provider, model
+COMMENT 'Cost by day and model: total, calls, cost of one, tokens, and share of the day. Choose one event_type.';
+
+CREATE OR REPLACE VIEW v_billing
+(
+    month Date COMMENT 'first day of the month, UTC',
+    origin LowCardinality(String) COMMENT 'live, or replay:<id>',
+    event_type LowCardinality(String) COMMENT 'interaction or llm_call: a turn holds the cost of its calls, so choose one',
+    tenant LowCardinality(String) COMMENT 'tenant',
+    user_id String COMMENT 'user, or its keyed hash',
+    events UInt64 COMMENT 'turns or calls, weighted by sample_weight',
+    input_tokens UInt64 COMMENT 'tokens in, cached ones included, weighted by sample_weight',
+    output_tokens UInt64 COMMENT 'tokens out, reasoning included, weighted by sample_weight',
+    cost_picousd UInt128 COMMENT 'total cost, 10^-12 US dollars; NULL when not known, never 0 for an unknown price',
+    cost_usd Decimal(38, 12) COMMENT 'US dollars, exact to 10^-12; what has no price is not in it',
+    unpriced UInt64 COMMENT 'events with tokens and without a known price, weighted by sample_weight: their cost is not in the sums',
+    complete Bool COMMENT 'every event has a price'
+)
+AS SELECT
+    toStartOfMonth(ts) AS month,
+    origin,
+    event_type,
+    tenant,
+    user_id,
+    sum(sample_weight) AS events,
+    sum(c.input_tokens * sample_weight) AS input_tokens,
+    sum(c.output_tokens * sample_weight) AS output_tokens,
+    sum(ifNull(cost_picousd, 0) * sample_weight) AS cost_picousd,
+    bc_usd(cost_picousd) AS cost_usd,
+    sumIf(sample_weight, cost_status IN ('unpriced', 'invalid_usage')) AS unpriced,
+    (unpriced = 0)::Bool AS complete
+FROM v_cost AS c
+GROUP BY month, origin, event_type, tenant, user_id
+COMMENT 'The monthly statement of each user of each tenant. Choose one event_type.';
+
+CREATE OR REPLACE VIEW v_burn
+(
+    hour DateTime('UTC') COMMENT 'first second of the hour, UTC',
+    origin LowCardinality(String) COMMENT 'live, or replay:<id>',
+    event_type LowCardinality(String) COMMENT 'interaction or llm_call: a turn holds the cost of its calls, so choose one',
+    tenant LowCardinality(String) COMMENT 'tenant',
+    tokens UInt64 COMMENT 'tokens in and out, weighted by sample_weight',
+    cost_picousd UInt128 COMMENT 'total cost, 10^-12 US dollars; NULL when not known, never 0 for an unknown price',
+    cost_usd Decimal(38, 12) COMMENT 'US dollars, exact to 10^-12; what has no price is not in it',
+    unpriced UInt64 COMMENT 'events with tokens and without a known price, weighted by sample_weight: their cost is not in the sums',
+    day_tokens UInt64 COMMENT 'tokens of the day up to the end of this hour',
+    day_cost_usd Decimal(38, 12) COMMENT 'cost of the day up to the end of this hour, US dollars',
+    forecast_tokens Float64 COMMENT 'tokens of the whole day at the pace of the day so far',
+    forecast_usd Float64 COMMENT 'cost of the whole day at the pace of the day so far, US dollars'
+)
+AS SELECT
+    hour,
+    origin,
+    event_type,
+    tenant,
+    tokens,
+    cost_picousd,
+    bc_usd(cost_picousd) AS cost_usd,
+    unpriced,
+    sum(tokens) OVER so_far AS day_tokens,
+    bc_usd(sum(cost_picousd) OVER so_far) AS day_cost_usd,
+    day_tokens / passed AS forecast_tokens,
+    toFloat64(sum(cost_picousd) OVER so_far) / 1e12 / passed AS forecast_usd
+FROM
+(
+    SELECT
+        toStartOfHour(ts) AS hour,
+        origin,
+        event_type,
+        tenant,
+        sum((input_tokens + output_tokens) * sample_weight) AS tokens,
+        sum(ifNull(c.cost_picousd, 0) * sample_weight) AS cost_picousd,
+        sumIf(sample_weight, cost_status IN ('unpriced', 'invalid_usage')) AS unpriced,
+        -- Share of the day that has passed at the end of the hour; the current hour ends now.
+        least(dateDiff('second', toStartOfDay(hour), least(hour + INTERVAL 1 HOUR, greatest(now('UTC'), hour + INTERVAL 1 MINUTE))), 86400) / 86400 AS passed
+    FROM v_cost AS c
+    GROUP BY hour, origin, event_type, tenant
+)
+WINDOW so_far AS (PARTITION BY toDate(hour), origin, event_type, tenant ORDER BY hour)
+COMMENT 'Tokens and money by hour, the day so far, and where the day ends at this pace. Choose one event_type.';
+
+CREATE OR REPLACE VIEW v_expensive
+(
+    event_type LowCardinality(String) COMMENT 'interaction or llm_call',
+    rank UInt64 COMMENT '1 is the most expensive of its event_type',
+    event_id UUID COMMENT 'unique id of the event, a UUID (version 7 from our SDK)',
+    ts DateTime64(6, 'UTC') COMMENT 'event time, UTC',
+    tenant LowCardinality(String) COMMENT 'tenant',
+    user_id String COMMENT 'user, or its keyed hash',
+    conversation_id String COMMENT 'conversation',
+    endpoint LowCardinality(String) COMMENT 'route or feature of the bot',
+    provider LowCardinality(String) COMMENT 'model provider',
+    model String COMMENT 'model of the turn; of a call, the one that answered, else the one that was asked for',
+    input_tokens UInt64 COMMENT 'tokens in, cached ones included, weighted by sample_weight',
+    output_tokens UInt64 COMMENT 'tokens out, reasoning included, weighted by sample_weight',
+    cost_usd Nullable(Decimal(38, 12)) COMMENT 'US dollars, exact to 10^-12; what has no price is not in it',
+    share Nullable(Float64) COMMENT 'its cost over that of all of its event_type in the seven days'
+)
+AS SELECT
+    event_type,
+    row_number() OVER (PARTITION BY event_type ORDER BY c.cost_picousd * sample_weight DESC, event_id) AS rank,
+    event_id,
+    ts,
+    tenant,
+    user_id,
+    conversation_id,
+    endpoint,
+    provider,
+    model,
+    c.input_tokens AS input_tokens,
+    c.output_tokens AS output_tokens,
+    cost_usd,
+    toFloat64(c.cost_picousd * sample_weight) / toFloat64(sum(c.cost_picousd * sample_weight) OVER (PARTITION BY event_type)) AS share
+FROM v_cost AS c
+WHERE origin = 'live' AND ts >= now() - INTERVAL 7 DAY AND c.cost_picousd IS NOT NULL
+QUALIFY rank <= 100
+COMMENT 'The hundred most expensive turns and calls of the last seven days of each event_type, with their share of all of it.';
+
+CREATE OR REPLACE VIEW v_top
+(
+    rank UInt64 COMMENT '1 is the first',
+    key String COMMENT 'value of the dimension; empty where turns have none',
+    value Float64 COMMENT 'the metric, weighted by sample_weight',
+    share Nullable(Float64) COMMENT 'value over the sum of all; NULL when that is 0',
+    turns UInt64 COMMENT 'turns, weighted by sample_weight'
+)
+AS SELECT
+    row_number() OVER (ORDER BY value DESC, key) AS rank,
+    multiIf(
+        {dim:String} = 'tenant', tenant_id,
+        {dim:String} = 'user', user_id,
+        {dim:String} = 'model', e.model,
+        {dim:String} = 'endpoint', e.endpoint,
+        {dim:String} = 'intent', e.intent,
+        {dim:String} = 'category', e.query_category,
+        {dim:String} = 'conversation', conversation_id,
+        {dim:String} = 'service', e.service,
+        throwIf({dim:String} NOT IN ('tenant', 'user', 'model', 'endpoint', 'intent', 'category', 'conversation', 'service'),
+            'dim must be one of tenant, user, model, endpoint, intent, category, conversation, service')::String) AS key,
+    multiIf(
+        {metric:String} = 'cost', toFloat64(sum(ifNull(c.cost_picousd, 0) * sample_weight)) / 1e12,
+        {metric:String} = 'tokens', toFloat64(sum((e.input_tokens + e.output_tokens) * sample_weight)),
+        {metric:String} = 'turns', toFloat64(sum(sample_weight)),
+        {metric:String} = 'errors', toFloat64(sumIf(sample_weight, e.status IN ('error', 'timeout', 'rate_limited'))),
+        {metric:String} = 'seconds', sum(e.duration_us * sample_weight) / 1e6,
+        throwIf({metric:String} NOT IN ('cost', 'tokens', 'turns', 'errors', 'seconds'), 'metric must be one of cost, tokens, turns, errors, seconds')::Float64) AS value,
+    value / nullIf(sum(value) OVER (), 0) AS share,
+    sum(sample_weight) AS turns
+FROM v_events AS e
+LEFT JOIN (SELECT event_id, cost_picousd FROM v_cost WHERE {metric:String} = 'cost' AND event_type = 'interaction' AND origin = 'live' AND ts >= {since:DateTime64(6, 'UTC')}) AS c ON c.event_id = e.event_id
+WHERE event_type = 'interaction' AND origin = 'live' AND ts >= {since:DateTime64(6, 'UTC')}
+GROUP BY key
+COMMENT 'Who or what is first: SELECT * FROM v_top(dim = ''tenant'', metric = ''cost'', since = ''2026-11-01''). dim: tenant, user, model, endpoint, intent, category, conversation, service. metric: cost (US dollars), tokens, turns, errors, seconds. Of live turns.';
+
+CREATE OR REPLACE VIEW v_whatif
+(
+    event_id UUID COMMENT 'unique id of the event, a UUID (version 7 from our SDK)',
+    ts DateTime64(6, 'UTC') COMMENT 'event time, UTC',
+    origin LowCardinality(String) COMMENT 'live, or replay:<id>',
+    tenant LowCardinality(String) COMMENT 'tenant',
+    user_id String COMMENT 'user, or its keyed hash',
+    conversation_id String COMMENT 'conversation',
+    event_type LowCardinality(String) COMMENT 'interaction, llm_call, retrieval, tool_call, component, evaluation, feedback, exposure, product, error, health, security, marker, erasure',
+    endpoint LowCardinality(String) COMMENT 'route or feature of the bot',
+    provider LowCardinality(String) COMMENT 'model provider',
+    model String COMMENT 'model of the turn; of a call, the one that answered, else the one that was asked for',
+    intent String COMMENT 'what the user wanted',
+    query_category String COMMENT 'kind of question',
+    prompt_name LowCardinality(String) COMMENT 'prompt template',
+    prompt_version String COMMENT 'its version',
+    sample_weight UInt32 COMMENT 'events that this row stands for: n when one in n was kept; multiply counts and sums by it',
+    input_tokens UInt64 COMMENT 'tokens in as they were, not weighted',
+    output_tokens UInt64 COMMENT 'tokens out, not weighted',
+    comparable Bool COMMENT 'both are known',
+    now_picousd Nullable(UInt128) COMMENT 'cost by the table prices as it is, weighted by sample_weight, picodollars; NULL when either model has no price',
+    then_picousd Nullable(Int128) COMMENT 'cost by the table prices as it would be, weighted by sample_weight, picodollars; NULL when either model has no price',
+    now_usd Nullable(Decimal(38, 12)) COMMENT 'now_picousd in US dollars',
+    then_usd Nullable(Decimal(38, 12)) COMMENT 'then_picousd in US dollars'
+)
+AS SELECT
+    event_id,
+    ts,
+    origin,
+    tenant,
+    user_id,
+    conversation_id,
+    event_type,
+    endpoint,
+    provider,
+    model,
+    intent,
+    query_category,
+    prompt_name,
+    prompt_version,
+    sample_weight,
+    c.input_tokens AS input_tokens,
+    c.output_tokens AS output_tokens,
+    comparable,
+    if(comparable, table_picousd * sample_weight, NULL) AS now_picousd,
+    if(comparable, intDiv(other_picousd * sample_weight * (1000 - {cache_hit_permille:UInt16}), 1000), NULL) AS then_picousd,
+    bc_usd(now_picousd) AS now_usd,
+    bc_usd(then_picousd) AS then_usd
+FROM
+(
+    SELECT
+        c.*,
+        toUInt64(greatest(toInt64(c.input_tokens) - {fewer_input_tokens:UInt32}, 0)) AS tokens_in,
+        -- Cached tokens go last: what is cut from a prompt is what changes in it.
+        least(c.cache_read_tokens, tokens_in) AS tokens_read,
+        least(c.cache_write_tokens, tokens_in - tokens_read) AS tokens_written,
+        arrayFilter(price -> price.1 <= toDate(c.ts), p.known) AS begun,
+        arrayLast(price -> price.1 = begun[-1].1 AND (price.2 = 0 OR price.2 < tokens_in), begun) AS rates,
+        (notEmpty(begun) AND table_picousd IS NOT NULL)::Bool AS comparable,
+        toUInt128(tokens_in - tokens_read - tokens_written) * rates.3 + toUInt128(c.output_tokens) * rates.4
+            + toUInt128(tokens_read) * rates.5 + toUInt128(tokens_written) * rates.6 + rates.9 AS other_picousd
+    FROM (SELECT *, if({to_model:String} = '', provider, {to_provider:String}) AS then_provider, if({to_model:String} = '', model, {to_model:String}) AS then_model FROM v_cost) AS c
+    LEFT JOIN price_lists AS p ON p.provider = c.then_provider AND p.model = c.then_model
+) AS c
+COMMENT 'What turns and calls would cost on another model, with fewer tokens in, or with a share answered from a cache. to_model '''' keeps the model of each. SELECT sum(now_usd), sum(then_usd) FROM v_whatif(to_provider = ''openai'', to_model = ''gpt-4o-mini'', fewer_input_tokens = 0, cache_hit_permille = 0) WHERE event_type = ''interaction'' AND model = ''gpt-4''.';
