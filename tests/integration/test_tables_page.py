@@ -5,7 +5,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -34,14 +34,14 @@ def reference(client: Client) -> str:
 
 
 def _section(
-    client: Client, table: str, comment: str, made_by: str, parameters: Sequence[tuple[str, str]]
+    client: Client, table: str, comment: str, made_by: str, parameters: Sequence[Mapping[str, str]]
 ) -> str:
     columns: Sequence[Sequence[str]]
     if parameters:
         # Of these the system knows no columns: they stand in the statement alone.
         head = made_by.partition(") AS ")[0]
         columns = [(n, kind, text.replace("\\'", "'")) for n, kind, text in _COLUMN.findall(head)]
-        asked = ", ".join(f"{name} {kind}" for name, kind in sorted(parameters))
+        asked = ", ".join(sorted(" ".join(each.values()) for each in parameters))
         comment += f"\n\nParameters: `{asked}`."
     else:
         columns = client.query(
