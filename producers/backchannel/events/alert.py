@@ -1,14 +1,21 @@
 """One change of an alert, as it stands on ``chat.alerts``: an open contract for any subscriber."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from backchannel.events.fields import Label, Labels, Text, TimestampUs
 
-__all__ = ["ALERT_SCHEMA", "Alert"]
+__all__ = ["ALERT_SCHEMA", "EXEMPLARS_MAX", "Alert", "Reason"]
 
-ALERT_SCHEMA = "1.0"
+EXEMPLARS_MAX = 10
+"""Events that an alert names at most."""
+
+Reason = Literal["", "clear", "no_data", "period_over", "rule_gone"]
+"""Why an alert is over: back beyond its (clear) threshold; its series has fallen silent; its budget
+has a new period; its rule was removed or is about something else now."""
+
+ALERT_SCHEMA = "1.1"
 """Major and minor version of the alert schema, in the header ``schema`` of ``chat.alerts``."""
 
 
@@ -28,9 +35,13 @@ class Alert(BaseModel):
     """Number of the change of this alert, rising."""
     schema_version: Literal[1] = 1
     rule: Label
+    kind: Label = "threshold"
+    """Kind of the rule: threshold, ratio, burn_rate, budget, change, no_data, conversation."""
     rules_hash: Label
     """Which version of the rules decided."""
     state: Literal["firing", "resolved"]
+    reason: Reason = ""
+    """Why it is over; empty while it fires."""
     severity: Literal["info", "warning", "error", "critical"]
     origin: Label
     grouping: Label
@@ -46,11 +57,19 @@ class Alert(BaseModel):
     sample_count: int = Field(ge=0, le=2**63 - 1)
     window_s: int = Field(ge=1, le=366 * 86_400)
     window_end_us: TimestampUs
+    period_start_us: TimestampUs | None = None
+    """Of a budget of the calendar: where its period began."""
+    complete: bool = True
+    """The whole span was seen; false for a budget whose period began before its rule did."""
+    flapping: bool = False
+    """It went on and off several times lately, and is held longer than its rule asks."""
     starts_at_us: TimestampUs
     """When it began to fire."""
     ends_at_us: TimestampUs | None = None
     trigger_event_id: Label = ""
     trigger_event_at_us: TimestampUs
     """Event time of the newest event that the decision contains."""
+    exemplars: Annotated[list[Label], Field(max_length=EXEMPLARS_MAX)] = Field(default_factory=list)
+    """Ids of events that show what it is about, the worst first."""
     evaluated_at_us: TimestampUs
     """When it was decided: less ``trigger_event_at_us``, the alert's delay."""
