@@ -1,139 +1,387 @@
-"""Alerts: when a rule fires over a series, and when it is over. Pure; time is an argument.
+"""Alerts: what the rules decide about the series of one merge partition. Pure; time is an argument.
 
-The last transition of each alert is the whole state, and it stands on ``chat.alerts`` itself: what
-subscribers see and what the next owner starts from are the same bytes.
+The last transition of each alert stands on ``chat.alerts`` itself: what subscribers see and what
+the next owner starts from are the same bytes. What it needs besides (since when it is pending, when
+it was last beyond its threshold) is a ``Memory``, written with the checkpoints. A crash loses at
+most the memory since the last checkpoint, and never a transition: those are read back from the
+topic, and win.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
-from backchannel.events import LIVE, Alert, quantile
+import msgspec
+
+from backchannel.events import LIVE, Alert
+from backchannel.events.alert import Reason
+from backchannel_processors.alert_state import (
+    FLAPS_MAX,
+    INACTIVE,
+    Condition,
+    Memory,
+    Phase,
+    Reading,
+    Timing,
+    step,
+)
+from backchannel_processors.annotations import EVIDENCE, amount, fill, sql_text
+from backchannel_processors.durations import duration_text
 from backchannel_processors.groupings import Dims, series_key
+from backchannel_processors.history import History
+from backchannel_processors.kinds import Finding, find, find_silence, needs
 from backchannel_processors.measures import SUM_MAX, Measures
-from backchannel_processors.rules import AGGREGATES, Rule, Rules
+from backchannel_processors.partials import VERSION
+from backchannel_processors.rule import AnyRule, BudgetRule, NoDataRule
+from backchannel_processors.rule_metrics import METRICS
+from backchannel_processors.rules import Rules
+from backchannel_processors.series_view import SeriesView
+from backchannel_processors.silence_watch import SilenceWatch
+from backchannel_processors.states import Entry, decode_state, encode_state
 
-__all__ = ["AlertBook", "Span", "alert_id", "measure"]
+__all__ = ["STATE_KINDS", "AlertBook", "Clocks", "Windows", "alert_id"]
 
-_MINUTE_S = 60
+SeriesKey = tuple[str, Dims]
+
+Windows = Callable[[str, Dims], Iterable[tuple[int, Measures]]]
+"""Returns the live 10 s windows of a series that are held, by their start in Unix seconds."""
+
+STATE_KINDS = frozenset(("memory", "past", "began", "seen", "quiet"))
+"""The kinds of entries on the changelog of the merge agent that are a book's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """What a series did in [end - window_s, end)."""
+class Clocks:
+    """What time it is, in every sense that matters."""
 
+    now_us: int
+    """Wall clock."""
+    reached_us: int = 0
+    """Event time that all source partitions have reached."""
+    read_us: int = 0
+    """Wall clock up to which every source partition has been read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    rule: str
     grouping: str
     dims: Dims
-    end_us: int
-    measures: Measures
+
+
+class _MemoryKey(msgspec.Struct, array_like=True, frozen=True):
+    kind: str
+    rule: str
+    grouping: str
+    dims: Dims
+
+
+class _MemoryState(msgspec.Struct, array_like=True, frozen=True):
+    v: int
+    memory: Memory
+
+
+_decode_memory_key = msgspec.json.Decoder(_MemoryKey).decode
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """When and on what a decision rests."""
+
+    clocks: Clocks
+    at_us: int
+    end_s: int
+    newest_event_at_us: int
+    exemplars: list[str] = field(default_factory=list)
 
 
 class AlertBook:
     """The alerts of the series of one merge partition. Owned by one task at a time."""
 
     def __init__(self, rules: Rules) -> None:
+        self.history = History({})
+        self.silence = SilenceWatch()
+        self._last: dict[_Place, Alert] = {}
+        self._memory: dict[_Place, Memory] = {}
+        self._unsaved: dict[_Place, None] = {}
+        self._restless: dict[SeriesKey, None] = {}
+        self._reached_us = 0
+        self.use(rules)
+
+    def use(self, rules: Rules) -> None:
+        """Goes on with other rules. What was pending or fires under a rule of the same name goes
+        on; ``retire`` ends the rest."""
         self._rules = rules
         self._by_name = {rule.name: rule for rule in rules.all}
-        self._last: dict[str, Alert] = {}
-        self._enough_until_us: dict[str, int] = {}
+        self._watching: dict[str, list[AnyRule]] = {}
+        self._missing: dict[str, list[NoDataRule]] = {}
+        for rule in rules.all:
+            if isinstance(rule, NoDataRule):
+                self._missing.setdefault(rule.grouping, []).append(rule)
+            else:
+                self._watching.setdefault(rule.grouping, []).append(rule)
+        self.history.expect(needs(rules.all))
 
-    def restore(self, alerts: Iterable[Alert]) -> None:
-        """Takes back what stands on ``chat.alerts``, in any order, with repeats."""
-        for alert in alerts:
-            known = self._last.get(alert.alert_id)
-            if known is None or alert.transition > known.transition:
-                self._last[alert.alert_id] = alert
+    # -- what happens ----------------------------------------------------------------------------
 
-    def firing(self) -> Iterator[tuple[str, Dims]]:
-        """Yields grouping and dims of every series that has a firing alert."""
-        for alert in list(self._last.values()):
-            if alert.state == "firing":
-                yield alert.grouping, tuple(alert.dims.values())
+    def changed(self, grouping: str, dims: Dims) -> None:
+        """Notes that a live series has new events."""
+        self.look_at(grouping, dims)
+        if grouping in self._missing:
+            self.silence.saw((grouping, dims))
 
-    def decide(self, rule: Rule, span: Span, now_us: int) -> Alert | None:
-        """Returns the transition that the rule makes over the span, if it makes one.
+    def look_at(self, grouping: str, dims: Dims) -> None:
+        """Has a series looked at by the next ``decide``."""
+        if grouping in self._watching:
+            self._restless[grouping, dims] = None
 
-        Too few samples is "not enough": it never fires an alert, and leaves a firing one as it is
-        until the span has no sample left, or had not enough of them for its own width.
-        """
-        identity = alert_id(rule.name, span.grouping, span.dims)
-        last = self._last.get(identity)
-        firing = last is not None and last.state == "firing"
-        if span.measures.count >= rule.min_samples:
-            value = measure(rule, span.measures)
-            self._enough_until_us[identity] = span.end_us + rule.window_s * 1_000_000
-            if _crosses(rule, value):
-                return None if firing else self._fire(rule, span, value, now_us)
-            return self._resolve(last, span, value, now_us) if last and firing else None
-        if not last or not firing:
-            return None
-        patience_us = self._enough_until_us.setdefault(
-            identity, span.end_us + rule.window_s * 1_000_000
-        )
-        if span.measures.count and span.end_us < patience_us:
-            return None
-        return self._resolve(last, span, None, now_us)
+    def fold(self, start: int, series: Iterable[tuple[SeriesKey, Measures]]) -> None:
+        """Takes what live series did in a window that is let go of. Windows come in their order."""
+        for (grouping, dims), measures in series:
+            self.history.fold(start, grouping, dims, measures)
+
+    def decide(self, windows: Windows, clocks: Clocks) -> list[Alert]:
+        """Returns the transitions that follow from what happened since the last call."""
+        if clocks.reached_us > self._reached_us:
+            # Time alone ends an alert, when the traffic that it fired for has stopped.
+            self._reached_us = clocks.reached_us
+            self._restless.update(dict.fromkeys(self._waiting()))
+        restless, self._restless = self._restless, {}
+        decided: list[Alert] = []
+        for grouping, dims in restless:
+            rules = [rule for rule in self._watching.get(grouping, ()) if rule.covers(dims)]
+            if rules:
+                decided += self._decide_series(rules, grouping, dims, windows, clocks)
+        if self.silence.advance(clocks.read_us):
+            decided += self._decide_silence(clocks)
+        return decided
 
     def retire(self, now_us: int) -> list[Alert]:
-        """Returns the ends of firing alerts whose rule is gone or watches something else now."""
+        """Returns the ends of firing alerts whose rule is gone or is about something else now."""
         ended: list[Alert] = []
-        for last in list(self._last.values()):
-            rule = self._by_name.get(last.rule)
-            if last.state == "firing" and (rule is None or rule.grouping != last.grouping):
-                dims = tuple(last.dims.values())
-                span = Span(last.grouping, dims, last.window_end_us, Measures())
-                ended.append(self._resolve(last, span, None, now_us))
+        for place, last in list(self._last.items()):
+            rule = self._by_name.get(place.rule)
+            goes_on = (
+                rule is not None and rule.grouping == place.grouping and rule.covers(place.dims)
+            )
+            if last.state == "firing" and not goes_on:
+                memory = self._recall(place)
+                over = msgspec.structs.replace(
+                    memory, phase=Phase.RESOLVED, transition=last.transition + 1
+                )
+                moment = _Moment(Clocks(now_us), memory.at_us, last.window_end_us // 1_000_000, 0)
+                self._remember(place, over)
+                finding = Finding(Condition.SILENT, None, last.threshold, 0, last.window_s)
+                ended.append(self._resolved(place, last, finding, moment, "rule_gone"))
         return ended
 
-    def _fire(self, rule: Rule, span: Span, value: float, now_us: int) -> Alert:
-        identity = alert_id(rule.name, span.grouping, span.dims)
-        last = self._last.get(identity)
-        names = span.grouping.split(",") if span.grouping else []
+    def phases(self) -> Iterator[tuple[str, str, Dims, Phase]]:
+        """Yields rule, grouping, dims and phase of every alert that is not at rest."""
+        for place, memory in self._memory.items():
+            yield place.rule, place.grouping, place.dims, memory.phase
+
+    def _waiting(self) -> Iterator[SeriesKey]:
+        """Yields the series for which time alone may change something."""
+        for place, memory in self._memory.items():
+            if memory.phase in (Phase.PENDING, Phase.FIRING):
+                yield place.grouping, place.dims
+
+    # -- deciding --------------------------------------------------------------------------------
+
+    def _decide_series(
+        self, rules: list[AnyRule], grouping: str, dims: Dims, windows: Windows, clocks: Clocks
+    ) -> Iterator[Alert]:
+        view = SeriesView(
+            grouping, dims, windows(grouping, dims), self.history, reached_us=self._reached_us
+        )
+        moment = _Moment(clocks, view.at_us, view.end_s, view.newest_event_at_us)
+        for rule in rules:
+            place = _Place(rule.name, grouping, dims)
+            *earlier, current = find(rule, view)
+            for finding in earlier:
+                if finding.condition is Condition.CROSSED and not self._told(place, finding):
+                    yield from self._step(rule, place, finding, moment)
+            yield from self._step(rule, place, current, moment)
+
+    def _told(self, place: _Place, finding: Finding) -> bool:
+        """Says whether the budget of that period, or of a later one, was found used up before."""
+        last = self._last.get(place)
+        if last is None or last.period_start_us is None or finding.period_start_s is None:
+            return False
+        return last.period_start_us >= finding.period_start_s * 1_000_000
+
+    def _decide_silence(self, clocks: Clocks) -> Iterator[Alert]:
+        clock_us = self.silence.clock_us
+        for series, seen_us in list(self.silence.items().items()):
+            rules = [r for r in self._missing.get(series[0], ()) if r.covers(series[1])]
+            for rule in rules:
+                finding = find_silence(rule, seen_us, clock_us)
+                # On its own clock: it may stand still, but it never goes back.
+                moment = _Moment(
+                    clocks, clock_us, clocks.now_us // 1_000_000, clocks.now_us - clock_us + seen_us
+                )
+                yield from self._step(rule, _Place(rule.name, *series), finding, moment)
+            longest_s = max((rule.forget_after_s for rule in rules), default=0)
+            if clock_us - seen_us >= longest_s * 1_000_000:
+                self.silence.forget(series)
+
+    def _step(
+        self, rule: AnyRule, place: _Place, finding: Finding, moment: _Moment
+    ) -> Iterator[Alert]:
+        memory = self._recall(place)
+        if memory.is_forgettable and finding.condition is not Condition.CROSSED:
+            return
+        timing = Timing(
+            rule.for_s * 1_000_000, rule.keep_firing_for_s * 1_000_000, rule.window_s * 1_000_000
+        )
+        after = step(memory, Reading(moment.at_us, finding.condition), timing)
+        if after != memory:
+            self._remember(place, after)
+        if after.transition == memory.transition:
+            return
+        last = self._last.get(place)
+        if after.phase is Phase.FIRING:
+            yield self._fired(rule, place, finding, moment, after)
+        else:
+            assert last is not None, "what ends has begun"
+            yield self._resolved(place, last, finding, moment, _reason(rule, after))
+
+    def _recall(self, place: _Place) -> Memory:
+        """Returns what is known of an alert; what stands on ``chat.alerts`` wins."""
+        memory = self._memory.get(place)
+        last = self._last.get(place)
+        if last is None or (memory is not None and memory.transition >= last.transition):
+            return memory or INACTIVE
+        # Silence has a clock of its own, and goes on from wherever that stands.
+        at_us = 0 if last.kind == "no_data" else last.trigger_event_at_us
+        fired_us = memory.fired_us if memory else ()
+        if last.state == "firing":
+            fired_us = (*fired_us, at_us)[-FLAPS_MAX:]
+            return Memory(Phase.FIRING, last.transition, at_us, at_us, at_us, at_us, fired_us)
+        phase = Phase.NO_DATA if last.reason == "no_data" else Phase.RESOLVED
+        return Memory(phase, last.transition, at_us, at_us, fired_us=fired_us)
+
+    def _remember(self, place: _Place, memory: Memory) -> None:
+        self._memory[place] = memory
+        self._unsaved[place] = None
+
+    def _fired(
+        self, rule: AnyRule, place: _Place, finding: Finding, moment: _Moment, memory: Memory
+    ) -> Alert:
+        dims = dict(zip(rule.by, place.dims, strict=True))
+        start_s = finding.period_start_s
         alert = Alert(
-            alert_id=identity,
-            transition=last.transition + 1 if last else 1,
+            alert_id=alert_id(rule.name, place.grouping, place.dims),
+            transition=memory.transition,
             rule=rule.name,
+            kind=rule.kind,
             rules_hash=self._rules.hash,
             state="firing",
             severity=rule.severity,
             origin=LIVE,
-            grouping=span.grouping,
-            dims=dict(zip(names, span.dims, strict=True)),
+            grouping=place.grouping,
+            dims=dims,
             labels=rule.labels,
-            annotations={"summary": rule.summary} if rule.summary else {},
+            annotations=_texts(rule, dims, finding, moment),
             metric=rule.metric,
             agg=rule.agg,
             op=rule.op,
-            threshold=rule.threshold,
-            value=value,
-            sample_count=min(span.measures.count, SUM_MAX),
-            window_s=rule.window_s,
-            window_end_us=span.end_us,
-            starts_at_us=now_us,
-            trigger_event_at_us=span.measures.newest_event_at_us,
-            evaluated_at_us=now_us,
+            threshold=finding.threshold,
+            value=finding.value,
+            sample_count=min(finding.samples, SUM_MAX),
+            window_s=finding.window_s,
+            window_end_us=moment.end_s * 1_000_000,
+            period_start_us=None if start_s is None else start_s * 1_000_000,
+            complete=finding.complete,
+            flapping=memory.flaps,
+            starts_at_us=moment.clocks.now_us,
+            trigger_event_at_us=moment.newest_event_at_us,
+            evaluated_at_us=moment.clocks.now_us,
+            exemplars=moment.exemplars,
         )
-        self._last[identity] = alert
+        self._last[place] = alert
         return alert
 
-    def _resolve(self, last: Alert, span: Span, value: float | None, now_us: int) -> Alert:
-        newest_us = span.measures.newest_event_at_us or last.trigger_event_at_us
+    def _resolved(
+        self, place: _Place, last: Alert, finding: Finding, moment: _Moment, reason: Reason
+    ) -> Alert:
+        now_us = moment.clocks.now_us
         alert = last.model_copy(
             update={
                 "transition": last.transition + 1,
                 "rules_hash": self._rules.hash,
                 "state": "resolved",
-                "value": value,
-                "sample_count": min(span.measures.count, SUM_MAX),
-                "window_end_us": span.end_us,
+                "reason": reason,
+                "value": finding.value,
+                "sample_count": min(finding.samples, SUM_MAX),
+                "window_end_us": moment.end_s * 1_000_000,
                 "ends_at_us": now_us,
-                "trigger_event_at_us": newest_us,
+                "trigger_event_at_us": moment.newest_event_at_us or last.trigger_event_at_us,
                 "evaluated_at_us": now_us,
             }
         )
-        self._last[last.alert_id] = alert
-        self._enough_until_us.pop(last.alert_id, None)
+        self._last[place] = alert
         return alert
+
+    # -- keeping ---------------------------------------------------------------------------------
+
+    def restore(self, alerts: Iterable[Alert]) -> None:
+        """Takes back what stands on ``chat.alerts``, in any order, with repeats."""
+        for alert in alerts:
+            place = _Place(alert.rule, alert.grouping, tuple(alert.dims.values()))
+            known = self._last.get(place)
+            if known is None or alert.transition > known.transition:
+                self._last[place] = alert
+
+    def restore_entry(self, kind: str, key: bytes, value: bytes | None) -> None:
+        """Takes back one entry of ``changes`` or ``forget``; they come in the order of the log.
+
+        Raises:
+            StateError: another version wrote it.
+        """
+        match kind:
+            case "memory":
+                self._restore_memory(key, value)
+            case "past" | "began":
+                self.history.restore(key, value)
+            case _:
+                self.silence.restore(key, value)
+
+    def _restore_memory(self, key: bytes, value: bytes | None) -> None:
+        found = _decode_memory_key(key)
+        place = _Place(found.rule, found.grouping, found.dims)
+        if value is None:
+            self._memory.pop(place, None)
+            return
+        memory = decode_state(value, _MemoryState).memory
+        known = self._memory.get(place)
+        if known is None or memory.at_us >= known.at_us:
+            self._memory[place] = memory
+
+    def restored(self) -> None:
+        """To be called once everything was taken back: what may have been decided is looked at."""
+        for place, last in self._last.items():
+            if last.state == "firing":
+                self._memory[place] = self._recall(place)
+        self._restless.update(dict.fromkeys(self._waiting()))
+
+    def changes(self) -> Iterator[Entry]:
+        """Yields what is to be written since the last call."""
+        for place in self._unsaved:
+            memory = self._memory[place]
+            key = encode_state(_MemoryKey("memory", place.rule, place.grouping, place.dims))
+            if memory.is_forgettable:
+                del self._memory[place]
+                yield key, None
+            else:
+                yield key, encode_state(_MemoryState(VERSION, memory))
+        self._unsaved.clear()
+        yield from self.history.changes()
+        yield from self.silence.changes()
+
+    def forget(self) -> Iterator[Entry]:
+        """Lets go of the past that no rule looks back on; yields the deletions to be written."""
+        yield from self.history.forget(self._reached_us // 1_000_000)
 
 
 def alert_id(rule: str, grouping: str, dims: Dims) -> str:
@@ -141,35 +389,41 @@ def alert_id(rule: str, grouping: str, dims: Dims) -> str:
     return hashlib.sha256(f"{rule}\x1e{series_key(grouping, dims)}".encode()).hexdigest()[:32]
 
 
-def measure(rule: Rule, measures: Measures) -> float:
-    """Returns what the rule watches, in its unit. The span must have at least one sample."""
-    match rule.metric:
-        case "latency_ms" if rule.agg == "mean":
-            return measures.latency_sum_us / measures.latency_count / 1_000
-        case "latency_ms":
-            least, most = measures.latency_min_us or 0, measures.latency_max_us
-            permille = AGGREGATES[rule.agg]
-            return quantile(measures.latency_buckets, permille, least=least, most=most) / 1_000
-        case "error_rate":
-            return measures.errors / measures.count
-        case "count":
-            return float(measures.count)
-        case "input_tokens_per_minute":
-            return measures.input_tokens * _MINUTE_S / rule.window_s
-        case "output_tokens_per_minute":
-            return measures.output_tokens * _MINUTE_S / rule.window_s
-        case "tokens_per_minute":
-            tokens = measures.input_tokens + measures.output_tokens
-            return tokens * _MINUTE_S / rule.window_s
+def _reason(rule: AnyRule, memory: Memory) -> Reason:
+    if isinstance(rule, BudgetRule) and not rule.rolling:
+        return "period_over"
+    return "no_data" if memory.phase is Phase.NO_DATA else "clear"
 
 
-def _crosses(rule: Rule, value: float) -> bool:
-    match rule.op:
-        case ">":
-            return value > rule.threshold
-        case ">=":
-            return value >= rule.threshold
-        case "<":
-            return value < rule.threshold
-        case "<=":
-            return value <= rule.threshold
+def _texts(
+    rule: AnyRule, dims: dict[str, str], finding: Finding, moment: _Moment
+) -> dict[str, str]:
+    unit = "s" if isinstance(rule, NoDataRule) else _unit(rule)
+    start_s = finding.period_start_s
+    from_s = moment.end_s - finding.window_s if start_s is None else start_s
+    values = {
+        "rule": rule.name,
+        "severity": rule.severity,
+        "metric": rule.metric,
+        "value": amount(finding.value, unit),
+        "threshold": amount(finding.threshold, unit),
+        "samples": f"{finding.samples:,}",
+        "window": duration_text(finding.window_s),
+        "from": str(from_s),
+        "to": str(moment.end_s),
+    }
+    quoted = values | {name: sql_text(value) for name, value in dims.items()}
+    return {
+        name: fill(text, quoted if name == EVIDENCE else values | dims)
+        for name, text in rule.annotations.items()
+    }
+
+
+def _unit(rule: AnyRule) -> str:
+    match rule.kind:
+        case "ratio":
+            return "share"
+        case "burn_rate":
+            return "times"
+        case _:
+            return METRICS[rule.metric].unit

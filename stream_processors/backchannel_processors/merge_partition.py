@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from backchannel.events import LIVE, Alert, Window
-from backchannel_processors.alerting import AlertBook, Span
+from backchannel_processors.alerting import STATE_KINDS, AlertBook, Clocks
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import Measures, merged
 from backchannel_processors.partials import VERSION, Bundle, Notice, Partial, Progress
@@ -147,7 +147,6 @@ class MergePartition:
         self._unsaved_notices: dict[int, None] = {}
         self._gone: list[Entry] = []
         self._rows: dict[int, dict[_RowKey, None]] = {BASE_S: {}, LONG_S: {}}
-        self._restless: dict[_SeriesKey, None] = {}
         self._time_us = 0
         self._ahead_offset = -1
         self._changed = False
@@ -167,17 +166,21 @@ class MergePartition:
     def _take_partial(self, partial: Partial, offset: int, now_us: int) -> None:
         origin = self._origins.setdefault(partial.origin, _Origin())
         origin.heard_us = now_us
-        start = partial.window_start
-        if self._is_forgotten(partial.origin, start):
+        if self._is_forgotten(partial.origin, partial.window_start):
             return
+        if self._put(partial, offset) and partial.origin == LIVE:
+            self._book.changed(partial.grouping, partial.dims)
+
+    def _put(self, partial: Partial, offset: int) -> bool:
+        origin = self._origins.setdefault(partial.origin, _Origin())
+        start = partial.window_start
         key = (partial.grouping, partial.dims)
         series = origin.windows.setdefault(start, {}).setdefault(key, _Series())
         if not series.take(partial):
-            return
+            return False
         self._unsaved[_part_key(partial)] = offset
         self._touch(partial.origin, start, key)
-        if partial.origin == LIVE and partial.grouping in self._rules.alerts.groupings:
-            self._restless[key] = None
+        return True
 
     def _touch(self, name: str, start: int, key: _SeriesKey) -> None:
         self._rows[BASE_S][(name, BASE_S, start, *key)] = None
@@ -322,36 +325,24 @@ class MergePartition:
             return []
         time_us = self._closed_us(LIVE, now_us)[1] + self._rules.lateness_s * _SECOND_US
         if self._time_us + BASE_S * _SECOND_US <= time_us < _FOR_EVER_US:
-            # Time alone ends an alert, when the traffic that it fired for has stopped.
             self._time_us = time_us - time_us % (BASE_S * _SECOND_US)
-            self._restless.update(dict.fromkeys(self._book.firing()))
-        restless, self._restless = self._restless, {}
-        decided: list[Alert] = []
-        for grouping, dims in restless:
-            for rule in self._rules.alerts.watching(grouping):
-                span = self._span(grouping, dims, rule.window_s, now_us)
-                alert = self._book.decide(rule, span, now_us)
-                if alert is not None:
-                    decided.append(alert)
-        return decided
+        read = (notice.read_to_us for notice in self._notices.values())
+        read_us = min(read) if len(self._notices) == self._rules.sources else 0
+        clocks = Clocks(now_us, self._time_us, read_us)
 
-    def _span(self, grouping: str, dims: Dims, width_s: int, now_us: int) -> Span:
-        """Returns the last windows of a live series: up to its newest one, or to where time has
-        gone without it. A window that the wall clock has not reached yet waits: a clock that is
-        ahead must not hide what the others did."""
-        windows = self._origins[LIVE].windows if LIVE in self._origins else {}
-        key = (grouping, dims)
-        starts = [
-            start
-            for start, window in windows.items()
-            if key in window and start * _SECOND_US <= now_us
-        ]
-        newest = max(starts, default=0) + BASE_S
-        end = max(newest, self._time_us // _SECOND_US)
-        total = merged(
-            windows[start][key].total for start in starts if end - width_s <= start < end
-        )
-        return Span(grouping, dims, end * _SECOND_US, total)
+        def windows(grouping: str, dims: Dims) -> Iterator[tuple[int, Measures]]:
+            return self._live_windows((grouping, dims), now_us)
+
+        return self._book.decide(windows, clocks)
+
+    def _live_windows(self, key: _SeriesKey, now_us: int) -> Iterator[tuple[int, Measures]]:
+        """Yields the live windows of a series, but for those that the wall clock has not reached
+        yet: a clock that is ahead must not hide what the others did."""
+        origin = self._origins.get(LIVE)
+        for start, window in origin.windows.items() if origin else ():
+            series = window.get(key)
+            if series is not None and start * _SECOND_US <= now_us:
+                yield start, series.total
 
     # -- keeping ---------------------------------------------------------------------------------
 
@@ -371,8 +362,10 @@ class MergePartition:
             states.append((encode_state(_NoticeKey("notice", source)), value))
         self._unsaved_notices.clear()
         self._changed = False
+        gone = [] if self.has_rows else [*self._forget(), *self._book.forget()]
+        states += self._book.changes()  # with the past of the windows that are let go of now
         meta = (_META_KEY, encode_state(_Meta(VERSION, self.next_offset)))
-        return states, meta, [] if self.has_rows else list(self._forget())
+        return states, meta, gone
 
     def _part(self, key: _PartKey) -> Partial | None:
         origin = self._origins.get(key.origin)
@@ -387,13 +380,16 @@ class MergePartition:
         for name in list(self._origins):
             origin = self._origins[name]
             before_us = self._forget_before_us(name)
-            gone = [
+            gone = sorted(
                 start
                 for start in origin.windows
                 if (start - start % LONG_S + LONG_S) * _SECOND_US <= before_us
-            ]
+            )
             for start in gone:
-                for series in origin.windows.pop(start).values():
+                window = origin.windows.pop(start)
+                if name == LIVE:
+                    self._book.fold(start, ((key, series.total) for key, series in window.items()))
+                for series in window.values():
                     for partial in series.parts.values():
                         yield encode_state(_part_key(partial)), None
                 for width_s in (BASE_S, LONG_S):
@@ -426,10 +422,18 @@ class MergePartition:
                 known = parts.get(part_key)
                 if known is None or state.partial.last_offset >= known.partial.last_offset:
                     parts[part_key] = state
+            elif kind in STATE_KINDS:
+                self._book.restore_entry(kind, key, value)
         for state in parts.values():
-            self._take_partial(state.partial, state.taken_offset, now_us)
+            partial = state.partial
+            # Also what could be let go of: its past may not have been written yet.
+            self._put(partial, state.taken_offset)
+            self._origins[partial.origin].heard_us = now_us
+            if partial.origin == LIVE:
+                self._book.look_at(partial.grouping, partial.dims)
             self._ahead_offset = max(self._ahead_offset, state.taken_offset)
         self._unsaved.clear()
+        self._book.restored()
 
 
 def _part_key(partial: Partial) -> _PartKey:

@@ -1,88 +1,38 @@
-"""Alert rules: thresholds over a sliding span of a series, from a TOML file.
+"""The alert rules, from a TOML file: every mistake is told with file, rule, field and fix.
 
 [[rule]]
 name = "latency-p95"
 metric = "latency_ms"
 agg = "p95"
-op = ">"
 threshold = 5000
-window_s = 60
-min_samples = 20
-grouping = "tenant"
-severity = "warning"
-summary = "95 % of turns should be answered within 5 s"
+by = ["tenant"]
+annotations.summary = "p95 of {{tenant}} is {{value}}, the limit is {{threshold}}"
 """
 
 import hashlib
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic import model_validator as _model_validator
+from pydantic import BaseModel, ValidationError
 
 from backchannel_processors.errors import RulesError
 from backchannel_processors.groupings import Groupings
-from backchannel_processors.source_partition import BASE_S
+from backchannel_processors.rule import KINDS, AnyRule
 
-__all__ = ["AGGREGATES", "WINDOW_S_MAX", "Metric", "Rule", "Rules", "load_rules", "parse_rules"]
+__all__ = ["RULES_MAX", "Rules", "load_rules", "parse_rules", "read_rules_text"]
 
-AGGREGATES: dict[str, int] = {"p50": 500, "p90": 900, "p95": 950, "p99": 990}
-"""The percentiles of latency, in permille."""
-
-WINDOW_S_MAX = 60
-"""Longest span: what the merge agent holds of the past."""
-
-Metric = Literal[
-    "latency_ms",
-    "error_rate",
-    "count",
-    "tokens_per_minute",
-    "input_tokens_per_minute",
-    "output_tokens_per_minute",
-]
-"""What a rule watches, with its unit: milliseconds, a share from 0 to 1, interactions in the span,
-tokens a minute."""
-
-
-class Rule(BaseModel):
-    """A threshold over the last ``window_s`` seconds of each series of a grouping."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    name: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[\w.-]+$")]
-    metric: Metric
-    agg: Literal["", "p50", "p90", "p95", "p99", "mean"] = ""
-    op: Literal[">", ">=", "<", "<="] = ">"
-    threshold: Annotated[float, Field(allow_inf_nan=False)]
-    window_s: Annotated[int, Field(ge=BASE_S, le=WINDOW_S_MAX, multiple_of=BASE_S)] = 60
-    min_samples: Annotated[int, Field(ge=1)] = 20
-    grouping: str = "tenant"
-    severity: Literal["info", "warning", "error", "critical"] = "warning"
-    summary: Annotated[str, StringConstraints(max_length=1_024)] = ""
-    labels: Annotated[
-        dict[
-            Annotated[str, StringConstraints(min_length=1, max_length=128)],
-            Annotated[str, StringConstraints(max_length=1_024)],
-        ],
-        Field(max_length=64),
-    ] = {}
-
-    @_model_validator(mode="after")
-    def _agg_fits_metric(self) -> Self:
-        if self.metric == "latency_ms" and not self.agg:
-            raise ValueError("agg: latency_ms needs one of p50, p90, p95, p99, mean")
-        if self.metric != "latency_ms" and self.agg:
-            raise ValueError(f"agg: {self.metric} has none, leave it out")
-        return self
+RULES_MAX = 1_000
+"""Rules in one file: each is evaluated for every series that changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """All rules, and a name for this version of them."""
 
-    all: tuple[Rule, ...] = ()
+    all: tuple[AnyRule, ...] = ()
     hash: str = ""
     """SHA-256 of the text, shortened: every alert says which version decided."""
 
@@ -91,10 +41,6 @@ class Rules:
         """Names of the groupings that a rule watches."""
         return frozenset(rule.grouping for rule in self.all)
 
-    def watching(self, grouping: str) -> tuple[Rule, ...]:
-        """Returns the rules over one grouping."""
-        return tuple(rule for rule in self.all if rule.grouping == grouping)
-
 
 def load_rules(path: Path, groupings: Groupings) -> Rules:
     """Reads a rules file.
@@ -102,18 +48,27 @@ def load_rules(path: Path, groupings: Groupings) -> Rules:
     Raises:
         RulesError: it is missing or wrong; the message names file, rule, field and fix.
     """
+    return parse_rules(read_rules_text(path), groupings, source=str(path))
+
+
+def read_rules_text(path: Path) -> str:
+    """Returns the text of a rules file.
+
+    Raises:
+        RulesError: it cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RulesError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    return parse_rules(text, groupings, source=str(path))
 
 
 def parse_rules(text: str, groupings: Groupings, *, source: str) -> Rules:
     """Reads rules from TOML.
 
     Raises:
-        RulesError: something is wrong; the message names ``source``, rule, field and fix.
+        RulesError: something is wrong; the message names ``source``, rule, field and fix, of every
+            rule that has a mistake.
     """
     try:
         document = tomllib.loads(text)
@@ -122,31 +77,63 @@ def parse_rules(text: str, groupings: Groupings, *, source: str) -> Rules:
     tables = document.pop("rule", [])
     if document or not isinstance(tables, list):
         raise RulesError(f"{source}: write rules as [[rule]] tables and nothing beside them")
-    rules: list[Rule] = []
+    if len(tables) > RULES_MAX:
+        raise RulesError(f"{source}: {len(tables)} rules; {RULES_MAX} is the most")
+    rules: list[AnyRule] = []
+    mistakes: list[str] = []
     for index, table in enumerate(tables):
-        rules.append(_rule(table, f"{source}: {_called(table, index)}", groupings))
-        if rules[-1].name in {rule.name for rule in rules[:-1]}:
-            raise RulesError(f"{source}: {_called(table, index)}: name: taken, choose another one")
+        where = f"{source}: {_called(table, index)}"
+        try:
+            rule = _rule(table, where, groupings)
+            if rule.name in {other.name for other in rules}:
+                raise RulesError(f"{where}: name: taken, choose another one")
+            rules.append(rule)
+        except RulesError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise RulesError("\n".join(mistakes))
     return Rules(tuple(rules), hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
-def _rule(table: object, where: str, groupings: Groupings) -> Rule:
+def _rule(table: object, where: str, groupings: Groupings) -> AnyRule:
+    if not isinstance(table, dict):
+        raise RulesError(f"{where}: write it as a [[rule]] table")
+    kind = table.get("kind", "threshold")
+    model = KINDS.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        raise RulesError(f"{where}: kind: {kind!r} is unknown; use one of {', '.join(KINDS)}")
     try:
-        rule = Rule.model_validate(table)
+        rule = model.model_validate(table)
     except ValidationError as error:
-        mistakes = error.errors(include_url=False, include_input=False)
-        told = "; ".join(
-            f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}".lstrip(": ")
-            for mistake in mistakes
-        )
+        found = error.errors(include_url=False, include_input=False)
+        told = "; ".join(_told(mistake["loc"], mistake["msg"], model) for mistake in found)
         raise RulesError(f"{where}: {told}") from error
     if rule.grouping not in groupings.names:
-        known = ", ".join(f'"{name}"' for name in groupings.names)
+        known = ", ".join(_by(name) for name in groupings.names)
         raise RulesError(
-            f'{where}: grouping: "{rule.grouping}" is not computed; use one of {known}, '
+            f"{where}: by: windows are not computed by {_by(rule.grouping)}; use one of {known}, "
             "or add it to BACKCHANNEL_GROUPINGS"
         )
     return rule
+
+
+def _by(grouping: str) -> str:
+    return "[" + ", ".join(f'"{name}"' for name in grouping.split(",") if name) + "]"
+
+
+def _told(place: Sequence[int | str], message: str, model: type[AnyRule]) -> str:
+    message = message.removeprefix("Value error, ")
+    where = ".".join(str(part) for part in place)
+    if message.startswith("Extra inputs") and len(place) == 1:
+        fields = _fields(model)
+        close = get_close_matches(where, fields, 1, 0.5)
+        fix = f"did you mean {close[0]}?" if close else f"it has {', '.join(fields)}"
+        message = f"unknown for kind = {model.model_fields['kind'].default!r}; {fix}"
+    return f"{where}: {message}" if where else message
+
+
+def _fields(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _called(table: object, index: int) -> str:

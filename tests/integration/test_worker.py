@@ -32,9 +32,9 @@ name = "slow"
 metric = "latency_ms"
 agg = "p95"
 threshold = 5000
-window_s = 10
+window = "10s"
 min_samples = 5
-grouping = "tenant"
+by = ["tenant"]
 """
 SETTLE_S = 40
 
@@ -192,7 +192,7 @@ async def test_wrong_rules_end_the_worker_with_a_sentence(
     worker = worker_factory("127.0.0.1:1", rules=str(rules))
     worker.start()
     assert await worker.has_ended() == 1
-    assert "rule 'x': metric: Input should be" in worker.log()
+    assert "rule 'x': metric: 'mood' is unknown" in worker.log()
     assert "Traceback" not in worker.log()
 
 

@@ -1,117 +1,165 @@
 """When an alert fires, when it is over, and that it says so once."""
 
-from dataclasses import replace
-
 import pytest
 
-from backchannel.events import LIVE, Alert, bucket_of
-from backchannel_processors.alerting import AlertBook, Span, alert_id, measure
-from backchannel_processors.measures import Measures
+from backchannel.events import LIVE, Alert
+from backchannel_processors.alerting import AlertBook, alert_id
 from backchannel_processors.merge_partition import MergePartition, MergeRules
 from backchannel_processors.partials import Bundle, Notice, Partial, Progress
-from backchannel_processors.rules import Rule, Rules
+from backchannel_processors.rules import Rules
 from support.interactions import NOON_US
+from support.rules import NOON, SECOND_US, Series, measures, rule_of
 
-NOON = NOON_US // 1_000_000
-RULE = Rule(
-    name="slow",
+RULE = rule_of(
     metric="latency_ms",
     agg="p95",
-    threshold=5_000.0,
+    threshold=5_000,
     min_samples=3,
-    summary="slow",
     labels={"team": "bots"},
+    annotations={"summary": "p95 of {{tenant}} is {{value}}", "evidence": "x = {{tenant}}"},
 )
-
-
-def span(count: int, latency_us: int = 6_000_000, *, errors: int = 0, end_s: int = 10) -> Span:
-    measures = Measures(
-        count=count,
-        errors=errors,
-        input_tokens=count * 100,
-        output_tokens=count * 10,
-        latency_count=count,
-        latency_sum_us=count * latency_us,
-        latency_min_us=latency_us,
-        latency_max_us=latency_us,
-        newest_event_at_us=NOON_US,
-        latency_buckets={bucket_of(latency_us): count} if count else {},
-    )
-    return Span("tenant", ("a",), NOON_US + end_s * 1_000_000, measures)
-
-
-def book(*rules: Rule) -> AlertBook:
-    return AlertBook(Rules(rules or (RULE,), "hash"))
+COUNT = rule_of(metric="count", op=">=", threshold=3, min_samples=1)
 
 
 def test_a_crossed_threshold_fires_once() -> None:
-    alerts = book()
-    fired = alerts.decide(RULE, span(3), NOON_US + 5)
+    series = Series(RULE)
+    assert series.at(0, 3) == ["firing"]
+    fired = series.last
     assert fired is not None
-    assert (fired.state, fired.transition, fired.value) == ("firing", 1, 6_000.0)
+    assert (fired.transition, fired.value, fired.kind) == (1, 6_000.0, "threshold")
     assert (fired.dims, fired.labels) == ({"tenant": "a"}, {"team": "bots"})
-    assert (fired.trigger_event_at_us, fired.evaluated_at_us) == (NOON_US, NOON_US + 5)
-    assert alerts.decide(RULE, span(4), NOON_US) is None
+    assert (fired.trigger_event_at_us, fired.evaluated_at_us) == (NOON_US, NOON_US)
+    assert series.at(1, 1) == []
+
+
+def test_the_texts_of_an_alert_say_what_was_found() -> None:
+    series = Series(RULE)
+    series.at(0, 3)
+    assert series.last is not None
+    assert series.last.annotations == {"summary": "p95 of a is 6.00 s", "evidence": "x = 'a'"}
 
 
 def test_too_few_samples_never_fire() -> None:
-    assert book().decide(RULE, span(2), NOON_US) is None
+    assert Series(RULE).at(0, 2) == []
 
 
 def test_a_value_that_is_back_resolves() -> None:
-    alerts = book()
-    fired = alerts.decide(RULE, span(3), NOON_US)
-    resolved = alerts.decide(RULE, span(9, 1_000), NOON_US + 9)
-    assert fired is not None
+    series = Series(COUNT.model_copy(update={"window_s": 10}))
+    assert series.at(0, 3) == ["firing"]
+    assert series.at(10, 1) == ["resolved"]
+    resolved = series.last
     assert resolved is not None
-    assert (resolved.state, resolved.transition, resolved.value) == ("resolved", 2, 1.0)
-    assert (resolved.alert_id, resolved.ends_at_us) == (fired.alert_id, NOON_US + 9)
-    assert resolved.starts_at_us == fired.starts_at_us
+    assert (resolved.transition, resolved.value, resolved.reason) == (2, 1.0, "clear")
+    assert resolved.ends_at_us == NOON_US + 10 * SECOND_US
+    assert resolved.starts_at_us == NOON_US
 
 
 def test_traffic_that_stopped_resolves_without_a_value() -> None:
-    alerts = book()
-    alerts.decide(RULE, span(3), NOON_US)
-    resolved = alerts.decide(RULE, span(0), NOON_US)
-    assert resolved is not None
-    assert (resolved.state, resolved.value, resolved.sample_count) == ("resolved", None, 0)
+    series = Series(RULE)
+    series.at(0, 3)
+    assert series.silent_until(60) == []
+    assert series.silent_until(70) == ["resolved"]
+    assert series.last is not None
+    assert (series.last.value, series.last.sample_count, series.last.reason) == (None, 0, "no_data")
 
 
 def test_a_trickle_holds_an_alert_for_its_window_and_no_longer() -> None:
-    alerts = book()
-    alerts.decide(RULE, span(3, end_s=10), NOON_US)
-    assert alerts.decide(RULE, span(1, end_s=60), NOON_US) is None
-    resolved = alerts.decide(RULE, span(1, end_s=70), NOON_US)
-    assert resolved is not None
-    assert resolved.state == "resolved"
+    series = Series(RULE)
+    series.at(0, 3)
+    del series.windows[NOON]
+    assert series.at(59, 1) == []
+    assert series.at(61, 1) == ["resolved"]
+
+
+def test_a_rule_with_for_waits() -> None:
+    series = Series(rule_of(metric="count", threshold=0, min_samples=1, hold="30s"))
+    assert [series.at(second) for second in (0, 15, 29)] == [[], [], []]
+    assert series.at(30) == ["firing"]
+
+
+def test_what_comes_back_in_time_was_never_an_alert() -> None:
+    rule = rule_of(metric="count", threshold=1, window="10s", min_samples=1, hold="30s")
+    series = Series(rule)
+    told = [series.at(second, count) for second, count in ((0, 2), (20, 1), (25, 1), (40, 2))]
+    assert told == [[], [], [], []]
+
+
+def test_an_alert_goes_on_for_as_long_as_its_rule_keeps_it() -> None:
+    rule = rule_of(metric="count", threshold=1, window="10s", min_samples=1, keep_firing_for="1m")
+    series = Series(rule)
+    assert series.at(0, 2) == ["firing"]
+    assert [series.at(second) for second in (30, 59)] == [[], []]
+    assert series.at(60) == ["resolved"]
+
+
+def test_between_threshold_and_clear_threshold_nothing_changes() -> None:
+    rule = rule_of(
+        metric="count", op=">=", threshold=9, clear_threshold=3, window="10s", min_samples=1
+    )
+    series = Series(rule)
+    assert series.at(0, 5) == []
+    assert series.at(10, 9) == ["firing"]
+    assert series.at(20, 5) == []
+    assert series.at(30, 2) == ["resolved"]
+
+
+def test_an_alert_that_goes_on_and_off_is_held() -> None:
+    series = Series(rule_of(metric="count", threshold=1, window="10s", min_samples=1))
+    for turn in range(3):
+        assert series.at(turn * 20, 2) == ["firing"]
+        assert series.at(turn * 20 + 10) == (["resolved"] if turn < 2 else [])
+    assert series.alerts[-1].flapping
+    assert series.at(200) == []
+    assert series.at(341) == ["resolved"]
 
 
 def test_what_fires_again_goes_on_counting_transitions() -> None:
-    alerts = book()
-    spans = (span(3), span(3, 1_000), span(3))
-    decided = [alerts.decide(RULE, each, NOON_US) for each in spans]
-    assert [alert.transition for alert in decided if alert] == [1, 2, 3]
+    series = Series(rule_of(metric="count", threshold=1, window="10s", min_samples=1))
+    for second, count in ((0, 2), (10, 1), (20, 2)):
+        series.at(second, count)
+    assert [alert.transition for alert in series.alerts] == [1, 2, 3]
 
 
 def test_the_next_owner_goes_on_from_what_was_published() -> None:
-    fired = book().decide(RULE, span(3), NOON_US)
-    assert fired is not None
-    heir = book()
-    heir.restore([Alert.model_validate_json(fired.model_dump_json())])
-    assert heir.decide(RULE, span(4), NOON_US) is None
-    assert list(heir.firing()) == [("tenant", ("a",))]
-    resolved = heir.decide(RULE, span(0), NOON_US)
-    assert resolved is not None
-    assert resolved.transition == 2
+    before = Series(RULE)
+    before.at(0, 3)
+    assert before.last is not None
+    heir = Series(RULE)
+    heir.book.restore([Alert.model_validate_json(before.last.model_dump_json())])
+    heir.book.restored()
+    assert heir.at(1, 3) == []
+    assert heir.silent_until(100) == ["resolved"]
+    assert heir.last is not None
+    assert heir.last.transition == 2
+
+
+def test_the_next_owner_remembers_since_when_an_alert_is_pending() -> None:
+    rule = rule_of(metric="count", threshold=0, min_samples=1, hold="30s")
+    before, heir = Series(rule), Series(rule)
+    before.at(0)
+    for key, value in before.book.changes():
+        heir.book.restore_entry("memory", key, value)
+    assert heir.at(30) == ["firing"]
 
 
 def test_an_alert_whose_rule_is_gone_is_over() -> None:
-    fired = book().decide(RULE, span(3), NOON_US)
-    assert fired is not None
+    before = Series(RULE)
+    before.at(0, 3)
     heir = AlertBook(Rules())
-    heir.restore([fired])
-    assert [alert.state for alert in heir.retire(NOON_US)] == ["resolved"]
+    heir.restore(before.alerts)
+    assert [(alert.state, alert.reason) for alert in heir.retire(NOON_US)] == [
+        ("resolved", "rule_gone")
+    ]
     assert heir.retire(NOON_US) == []
+
+
+def test_other_rules_end_what_they_are_not_about() -> None:
+    series = Series(COUNT)
+    series.at(0, 3)
+    elsewhere = rule_of(metric="count", threshold=3, where={"tenant": "b"})
+    series.book.use(Rules((elsewhere,), "new"))
+    (ended,) = series.book.retire(NOON_US)
+    assert (ended.rules_hash, ended.transition) == ("new", 2)
 
 
 def test_the_name_of_an_alert_is_the_same_for_ever() -> None:
@@ -124,26 +172,29 @@ def test_the_name_of_an_alert_is_the_same_for_ever() -> None:
     [
         ("latency_ms", "mean", 6_000.0),
         ("latency_ms", "p50", 6_000.0),
+        ("latency_tail_ratio", "", 1.0),
         ("error_rate", "", 0.25),
         ("count", "", 4.0),
+        ("tokens", "", 400.0),
         ("input_tokens_per_minute", "", 800.0),
-        ("output_tokens_per_minute", "", 80.0),
-        ("tokens_per_minute", "", 880.0),
+        ("output_tokens_per_minute", "", 0.0),
+        ("tokens_per_minute", "", 800.0),
+        ("tokens_per_turn", "", 100.0),
+        ("turns_per_minute", "", 8.0),
     ],
 )
 def test_each_metric_has_its_unit(metric: str, agg: str, value: float) -> None:
-    rule = Rule.model_validate(
-        {"name": "r", "metric": metric, "agg": agg, "threshold": 1.0, "window_s": 30}
-    )
-    assert measure(rule, span(4, errors=1).measures) == value
+    rule = rule_of(metric=metric, agg=agg, threshold=-1, window="30s", min_samples=1)
+    series = Series(rule)
+    series.at(0, 4, errors=1, tokens=400)
+    assert series.last is not None
+    assert series.last.value == value
 
 
 @pytest.mark.parametrize(("op", "fires"), [(">", 0), (">=", 1), ("<", 0), ("<=", 1)])
 def test_the_operator_decides_what_crosses(op: str, fires: int) -> None:
-    rule = Rule.model_validate(
-        {"name": "r", "metric": "count", "op": op, "threshold": 5.0, "min_samples": 1}
-    )
-    assert bool(book(rule).decide(rule, span(5), NOON_US)) == fires
+    series = Series(rule_of(metric="count", op=op, threshold=5, min_samples=1))
+    assert len(series.at(0, 5)) == fires
 
 
 def merge_partition() -> MergePartition:
@@ -152,15 +203,14 @@ def merge_partition() -> MergePartition:
 
 
 def hear(part: MergePartition, *partials: Partial, time_s: int = 0) -> None:
-    live = Progress(NOON_US + time_s * 1_000_000, idle=False, ended=False)
+    live = Progress(NOON_US + time_s * SECOND_US, idle=False, ended=False)
     notice = Notice(0, part.next_offset, 0, {LIVE: live})
     part.take(part.next_offset, Bundle(1, list(partials), [notice]), NOON_US)
 
 
 def slow(offset: int, *, start_s: int = 0, origin: str = LIVE, count: int = 2) -> Partial:
-    measures = span(count).measures
-    measures.newest_event_at_us = NOON_US + start_s * 1_000_000
-    return Partial(origin, "tenant", ("a",), NOON + start_s, 0, offset, measures)
+    told = measures(count, at_us=NOON_US + start_s * SECOND_US)
+    return Partial(origin, "tenant", ("a",), NOON + start_s, 0, offset, told)
 
 
 def test_a_rule_looks_at_the_last_minute_not_at_one_window() -> None:
@@ -193,6 +243,22 @@ def test_an_alert_is_over_when_time_goes_on_without_the_traffic() -> None:
 
 def test_a_clock_that_is_ahead_does_not_hide_what_the_others_do() -> None:
     part = merge_partition()
-    ahead = replace(span(1, 1_000), dims=("a",)).measures
+    ahead = measures(1, 1_000, at_us=NOON_US + 60 * SECOND_US)
     hear(part, slow(0, count=9), Partial(LIVE, "tenant", ("a",), NOON + 60, 0, 1, ahead))
     assert [alert.sample_count for alert in part.alerts(NOON_US)] == [9]
+
+
+def test_the_past_of_a_series_survives_what_lets_go_of_its_windows() -> None:
+    rule = rule_of("budget", metric="count", threshold=5, period="day")
+    rules = MergeRules(sources=1, alerts=Rules((rule,), "hash"))
+    part = MergePartition(rules, AlertBook(rules.alerts), next_offset=0, now_us=NOON_US)
+    hear(part, slow(0, count=2))
+    later_us = NOON_US + 600 * SECOND_US
+    hear(part, time_s=600)
+    for width_s in (10, 60):
+        list(part.rows(width_s, later_us))
+    states, meta, gone = part.checkpoint()
+    heir = MergePartition(rules, AlertBook(rules.alerts), next_offset=0, now_us=NOON_US)
+    heir.restore([*states, meta, *gone], later_us)
+    hear(heir, slow(9, start_s=600, count=3), time_s=600)
+    assert [(alert.state, alert.value) for alert in heir.alerts(later_us)] == [("firing", 5.0)]

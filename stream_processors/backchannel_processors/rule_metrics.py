@@ -1,0 +1,169 @@
+"""What a rule can watch, and how it is made of what a window holds.
+
+A *quantity* is a number that adds up: of two windows together it is the sum. Everything that a rule
+can watch over a long span is made of quantities, so that the past is kept as a few integers a
+window. Only percentiles are not: they need the histogram, and look back as far as windows are held.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from backchannel.events import bucket_of, quantile
+from backchannel_processors.measures import Measures
+
+__all__ = [
+    "METRICS",
+    "PERCENTILES",
+    "QUANTITIES",
+    "Aggregate",
+    "Metric",
+    "Totals",
+    "quantity",
+    "slow_quantity",
+]
+
+Aggregate = Literal["", "p50", "p90", "p95", "p99", "mean"]
+
+PERCENTILES: Mapping[str, int] = {"p50": 500, "p90": 900, "p95": 950, "p99": 990}
+"""Percentiles in permille."""
+
+Totals = Mapping[str, int]
+"""Sums of quantities by name."""
+
+QUANTITIES: Mapping[str, Callable[[Measures], int]] = {
+    "count": lambda measures: measures.count,
+    "errors": lambda measures: measures.errors,
+    "input_tokens": lambda measures: measures.input_tokens,
+    "output_tokens": lambda measures: measures.output_tokens,
+    "tokens": lambda measures: measures.input_tokens + measures.output_tokens,
+    "latency_count": lambda measures: measures.latency_count,
+    "latency_sum_us": lambda measures: measures.latency_sum_us,
+    "late": lambda measures: measures.late,
+}
+"""The quantities with a name; ``slow:<us>`` counts the turns that took longer than so much."""
+
+_SLOW = "slow:"
+
+
+def slow_quantity(over_us: int) -> str:
+    """Returns the name of the number of turns that took longer than ``over_us``.
+
+    As exact as the histogram: a turn counts when its bucket lies above the one of ``over_us``.
+    """
+    return f"{_SLOW}{over_us}"
+
+
+@lru_cache(maxsize=1_024)
+def quantity(name: str) -> Callable[[Measures], int]:
+    """Returns how the quantity is taken from what a window holds."""
+    if not name.startswith(_SLOW):
+        return QUANTITIES[name]
+    bound = bucket_of(int(name.removeprefix(_SLOW)))
+    return lambda measures: sum(n for b, n in measures.latency_buckets.items() if b > bound)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One thing to watch."""
+
+    unit: str
+    meaning: str
+    needs: tuple[str, ...] = ()
+    """The quantities that it is made of."""
+    of_totals: Callable[[Totals, int], float] = lambda totals, window_s: 0.0
+    """Its value from the sums over so many seconds; asked only with samples."""
+    samples: str = "count"
+    """The quantity that says how many samples a value rests on."""
+    aggregates: tuple[Aggregate, ...] = ("",)
+    of_histogram: Callable[[Measures, Aggregate], float] | None = None
+    """Its value when it cannot be told from sums."""
+    is_total: bool = False
+    """It is itself a sum: twice the time, twice the value. A budget needs one."""
+
+    def is_sum(self, agg: Aggregate) -> bool:
+        """Says whether it can be told from sums, and so over any span."""
+        return self.of_histogram is None or agg == "mean"
+
+
+def _latency_ms(measures: Measures, agg: Aggregate) -> float:
+    least, most = measures.latency_min_us or 0, measures.latency_max_us
+    return quantile(measures.latency_buckets, PERCENTILES[agg], least=least, most=most) / 1_000
+
+
+def _tail_ratio(measures: Measures, agg: Aggregate) -> float:
+    p95 = _latency_ms(measures, "p95")
+    return _latency_ms(measures, "p99") / p95 if p95 else 1.0
+
+
+def _rate(name: str) -> Callable[[Totals, int], float]:
+    return lambda totals, window_s: totals[name] * 60 / window_s
+
+
+METRICS: Mapping[str, Metric] = {
+    "latency_ms": Metric(
+        "ms",
+        "time from the question to the whole answer",
+        ("latency_sum_us", "latency_count"),
+        lambda totals, _: totals["latency_sum_us"] / totals["latency_count"] / 1_000,
+        samples="latency_count",
+        aggregates=(*PERCENTILES, "mean"),  # type: ignore[arg-type] # its keys are the percentiles
+        of_histogram=_latency_ms,
+    ),
+    "latency_tail_ratio": Metric(
+        "ratio",
+        "p99 of latency divided by its p95",
+        samples="latency_count",
+        of_histogram=_tail_ratio,
+    ),
+    "error_rate": Metric(
+        "share",
+        "share of turns that failed, 0 to 1",
+        ("errors",),
+        lambda totals, _: totals["errors"] / totals["count"],
+    ),
+    "count": Metric(
+        "turns",
+        "turns in the window",
+        of_totals=lambda totals, _: float(totals["count"]),
+        is_total=True,
+    ),
+    "turns_per_minute": Metric("turns/min", "turns a minute", of_totals=_rate("count")),
+    "errors": Metric(
+        "turns",
+        "turns that failed in the window",
+        ("errors",),
+        lambda totals, _: float(totals["errors"]),
+        is_total=True,
+    ),
+    "tokens": Metric(
+        "tokens",
+        "tokens in and out in the window",
+        ("tokens",),
+        lambda totals, _: float(totals["tokens"]),
+        is_total=True,
+    ),
+    "tokens_per_minute": Metric(
+        "tokens/min", "tokens in and out a minute", ("tokens",), _rate("tokens")
+    ),
+    "input_tokens_per_minute": Metric(
+        "tokens/min", "tokens in a minute", ("input_tokens",), _rate("input_tokens")
+    ),
+    "output_tokens_per_minute": Metric(
+        "tokens/min", "tokens out a minute", ("output_tokens",), _rate("output_tokens")
+    ),
+    "tokens_per_turn": Metric(
+        "tokens",
+        "mean of the tokens in and out of a turn",
+        ("tokens",),
+        lambda totals, _: totals["tokens"] / totals["count"],
+    ),
+    "late": Metric(
+        "turns",
+        "turns that came when their window was closed",
+        ("late",),
+        lambda totals, _: float(totals["late"]),
+    ),
+}
+"""Everything that ``metric`` may name. The page docs/alerts.md shows this table."""
