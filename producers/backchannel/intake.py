@@ -6,7 +6,8 @@ of its own; the two share nothing but this object.
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -18,7 +19,7 @@ from backchannel.sampling import WEIGHT_MAX, Sampling
 from backchannel.stamps import Stamps
 from backchannel.stats import DropReason, ProducerStats
 
-__all__ = ["EVENT_OVERHEAD_BYTES", "HEALTH_RESERVE_BYTES", "Intake", "Line"]
+__all__ = ["EVENT_OVERHEAD_BYTES", "HEALTH_RESERVE_BYTES", "Intake", "Line", "Texts"]
 
 EVENT_OVERHEAD_BYTES = 200
 """What an event costs in memory besides its line: the objects around it, and its key."""
@@ -31,6 +32,9 @@ HEALTH_RESERVE_BYTES = 32 * 1024
 
 _Form = tuple[type[Event], bytes, Encoding, frozenset[str]]
 """A type of event, what its lines begin with, its encoding, and its fields for free text."""
+
+Texts = Sequence[tuple[str, str]]
+"""Prompts and replies: the part that each is, and the text."""
 
 _NEVER = 2**63
 _OURS = frozenset({"producer_id", "seq", "schema_version"})
@@ -53,6 +57,8 @@ class Intake:
         disabled: bool = False,
     ) -> None:
         self.wake: Callable[[], None] = lambda: None
+        self.on_texts: Callable[[Fields, Stamps, Texts], None] | None = None
+        """Takes the texts of an event that was accepted; ``None`` where nobody wants them."""
         self._bytes_max = bytes_max
         self._privacy = privacy or Privacy()
         self._privacy.failed = self._count_masking_failure
@@ -108,8 +114,12 @@ class Intake:
             return self._refuse_invalid()
         return self._take_in(form, fields, stamps)
 
-    def offer_fields(self, model: type[Event], given: Fields, stamps: Stamps) -> bool:
+    def offer_fields(
+        self, model: type[Event], given: Fields, stamps: Stamps, texts: Texts = ()
+    ) -> bool:
         """Takes the event of that type that these fields make: cheaper than making it first.
+
+        ``texts`` go where content goes, if the event is accepted and not sampled out.
 
         What does not fit the contract is cut or left out, and counted. ``event_id`` and ``ts_us``
         are made up if they are not given. Returns what ``offer`` does.
@@ -124,11 +134,23 @@ class Intake:
                 self.count_repaired(repaired)
         except Exception:  # noqa: BLE001  # as above
             return self._refuse_invalid()
-        return self._take_in(form, fields, stamps)
+        return self._take_in(form, fields, stamps, texts)
 
-    def _take_in(self, form: _Form, fields: Fields, stamps: Stamps) -> bool:
+    def offer_line(self, key: str, line: bytes) -> bool:
+        """Takes a line that is no event, so that it has no number. Returns what ``offer`` does."""
+        with self._lock:
+            self._offered += 1
+            if self._shut is not None:
+                self._dropped[self._shut] += 1
+                return False
+            put = self._put(key, line, self._bytes_max)
+        if put == "wake":
+            self._wake_sender()
+        return put != "full"
+
+    def _take_in(self, form: _Form, fields: Fields, stamps: Stamps, texts: Texts = ()) -> bool:
         try:
-            model, prefix, encoding, texts = form
+            model, prefix, encoding, free_text = form
             if not fields.keys().isdisjoint(_OURS):
                 if "schema_version" in fields:  # not ours, since that is left out
                     return self._refuse_invalid()
@@ -139,7 +161,7 @@ class Intake:
                 self._privacy.pseudonymise(fields)
             if self._sampling is not None and not self._is_kept(model, fields, stamps):
                 return self._leave_out()
-            if not fields.keys().isdisjoint(texts):
+            if not fields.keys().isdisjoint(free_text):
                 self._privacy.mask(fields)
             body = encoding.json(fields)
             fragment = stamps.fragment(fields)
@@ -153,22 +175,31 @@ class Intake:
                 return False
             self._seq = seq = self._seq + 1
             line = b"%b%d,%b%b" % (prefix, seq, fragment, body[1:])
-            length = len(line)
-            if length > LINE_BYTES_MAX:
+            if len(line) > LINE_BYTES_MAX:
                 self._dropped["too_large"] += 1
                 return False
-            accepted_bytes = self._accepted_bytes + length + EVENT_OVERHEAD_BYTES
-            if accepted_bytes - self._settled_bytes > self._bytes_max:
-                self._dropped["buffer_full"] += 1
-                return False
-            self._accepted += 1
-            self._accepted_bytes = accepted_bytes
-            self._lines.append((key, line))
-            if accepted_bytes < self._wake_at_bytes:
-                return True
-            self._wake_at_bytes = _NEVER
-        self._wake_sender()
+            put = self._put(key, line, self._bytes_max)
+        if put == "wake":
+            self._wake_sender()
+        elif put == "full":
+            return False
+        if texts and self.on_texts is not None:
+            self.on_texts(fields, stamps, texts)
         return True
+
+    def _put(self, key: str, line: bytes, bytes_max: int) -> Literal["ok", "wake", "full"]:
+        """Puts a line at the end, if there is room. Only under the lock."""
+        accepted_bytes = self._accepted_bytes + len(line) + EVENT_OVERHEAD_BYTES
+        if accepted_bytes - self._settled_bytes > bytes_max:
+            self._dropped["buffer_full"] += 1
+            return "full"
+        self._accepted += 1
+        self._accepted_bytes = accepted_bytes
+        self._lines.append((key, line))
+        if accepted_bytes < self._wake_at_bytes:
+            return "ok"
+        self._wake_at_bytes = _NEVER
+        return "wake"
 
     def offer_health(self, health: Health, stamps: Stamps, *, final: bool = False) -> None:
         """Takes a ``Health`` of the producer's own, even when the buffer is full or closed.
@@ -189,17 +220,9 @@ class Intake:
             if final:
                 fragment += b'"final_seq":%d,' % seq
             line = b"%b%d,%b%b" % (prefix, seq, fragment, body[1:])
-            accepted_bytes = self._accepted_bytes + len(line) + EVENT_OVERHEAD_BYTES
-            if accepted_bytes - self._settled_bytes > self._bytes_max + HEALTH_RESERVE_BYTES:
-                self._dropped["buffer_full"] += 1
-                return
-            self._accepted += 1
-            self._accepted_bytes = accepted_bytes
-            self._lines.append((key, line))
-            if accepted_bytes < self._wake_at_bytes:
-                return
-            self._wake_at_bytes = _NEVER
-        self._wake_sender()
+            put = self._put(key, line, self._bytes_max + HEALTH_RESERVE_BYTES)
+        if put == "wake":
+            self._wake_sender()
 
     def count_repaired(self, fields: int) -> None:
         """Counts fields that did not fit the contract."""

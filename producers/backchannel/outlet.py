@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from backchannel.clock import Clock
 from backchannel.events import Event
-from backchannel.intake import Intake
+from backchannel.intake import Intake, Texts
 from backchannel.scope import Scope, inherited
 from backchannel.stamps import Stamps
 
@@ -54,9 +54,9 @@ class Outlet:
             stamps = self.stamps
         return self.intake.offer(event, stamps)
 
-    def emit(self, model: type[Event], fields: dict[str, Any]) -> bool:
+    def emit(self, model: type[Event], fields: dict[str, Any], texts: Texts = ()) -> bool:
         """Makes an event and gives it to the intake; what does not fit is repaired and counted."""
-        return self.intake.offer_fields(model, fields, self.stamps)
+        return self.intake.offer_fields(model, fields, self.stamps, texts)
 
     def emit_in(self, scope: Scope | None, model: type[Event], fields: dict[str, Any]) -> bool:
         """Does what ``emit`` does, with the fields that the scope passes on."""

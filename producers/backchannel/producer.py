@@ -4,15 +4,20 @@ import asyncio
 import atexit
 import concurrent.futures
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 from backchannel.clock import SYSTEM_CLOCK, Clock
+from backchannel.content import ContentIntake
+from backchannel.errors import SettingsError
 from backchannel.events import new_event_id
+from backchannel.events.topics import CONTENT
 from backchannel.forks import at_end_of_child, keep_inherited, restart_in_children
 from backchannel.heartbeat import HealthSource, Heartbeat
 from backchannel.intake import Intake
 from backchannel.kafka import KafkaTransport
+from backchannel.memory import MemoryTransport
 from backchannel.outlet import Outlet
 from backchannel.recorder import Recorder
 from backchannel.request import Request
@@ -53,6 +58,7 @@ class Producer(Recorder):
         kafka: str | None = None,
         *,
         transport: Transport | None = None,
+        content_transport: Transport | None = None,
         clock: Clock = SYSTEM_CLOCK,
         **settings: Unpack[SettingsArguments],
     ) -> None:
@@ -79,6 +85,20 @@ class Producer(Recorder):
         """What else each ``Health`` event says: append a function that returns its fields."""
         if standing_in is not None:
             transport = standing_in.admit(self)
+        self._content = None
+        if self.settings.capture_content and not self.settings.disabled:
+            if content_transport is None and standing_in is not None:
+                content_transport = MemoryTransport()
+            elif content_transport is None and transport is not None:
+                raise SettingsError(["capture_content needs a content_transport beside transport"])
+            self._content = ContentIntake(
+                Intake(self._intake.producer_id, self.settings.content_buffer_bytes_max),
+                content_transport or KafkaTransport(self.settings, CONTENT.name),
+                privacy,
+                self.settings.content_chars_max,
+            )
+            self._content.intake.wake = self._wake
+            self._intake.on_texts = self._content.offer
         self._transport = transport or KafkaTransport(self.settings)
         self._thread = self._new_thread()
         self._intake.wake = self._wake
@@ -124,7 +144,7 @@ class Producer(Recorder):
         closing = self._begin_close(timeout)
         if closing is not None:
             await _done(closing, timeout + _GRACE_S)
-        self._intake.abandon()
+        self._abandon()
         return self._intake.lost - lost
 
     def close_sync(self, timeout: float = 5.0) -> int:
@@ -133,7 +153,7 @@ class Producer(Recorder):
         closing = self._begin_close(timeout)
         if closing is not None:
             _done_sync(closing, timeout + _GRACE_S)
-        self._intake.abandon()
+        self._abandon()
         return self._intake.lost - lost
 
     def request(self, timeout: float = 2.0) -> Request:
@@ -162,7 +182,8 @@ class Producer(Recorder):
 
     def stats(self) -> ProducerStats:
         """Returns what became of every event, as of now."""
-        return self._intake.stats()
+        stats = self._intake.stats()
+        return replace(stats, content=self._content.stats()) if self._content else stats
 
     def __enter__(self) -> Self:
         self.start()
@@ -196,11 +217,28 @@ class Producer(Recorder):
         self._outlet.in_flight.clear()
         if isinstance(self._transport, KafkaTransport):
             self._transport = self._transport.for_child()
+        if self._content is not None:
+            keep_inherited(self._content.transport)
+            self._content.intake.restart(self._intake.producer_id)
+            if isinstance(self._content.transport, KafkaTransport):
+                self._content.transport = self._content.transport.for_child()
         self._thread = self._new_thread()
 
     def _new_thread(self) -> SenderThread:
         heartbeat = Heartbeat(self._intake, self._stamps, self.health_sources, self._clock)
-        return SenderThread(self._intake, self._transport, heartbeat, self.settings, self._clock)
+        return SenderThread(
+            self._intake,
+            self._transport,
+            heartbeat,
+            self.settings,
+            self._clock,
+            (self._content.intake, self._content.transport) if self._content else None,
+        )
+
+    def _abandon(self) -> None:
+        self._intake.abandon()
+        if self._content is not None:
+            self._content.intake.abandon()
 
     def _wake(self) -> None:
         if not self._thread.started:
@@ -226,6 +264,8 @@ class Producer(Recorder):
     def _begin_close(self, timeout: float) -> "concurrent.futures.Future[None] | None":
         self._closed = True
         self._intake.close()
+        if self._content is not None:
+            self._content.intake.close()
         atexit.unregister(self._at_exit)
         return self._thread.close(timeout) if self._thread.started else None
 

@@ -45,6 +45,9 @@ class SettingsArguments(TypedDict, total=False):
     mask: Mask
     user_id_key: SecretStr | str
     user_id_key_id: str
+    capture_content: bool
+    content_buffer_bytes_max: int
+    content_chars_max: int
     sample_one_in: int
     sample_salt: str
     keep_errors: bool
@@ -104,6 +107,13 @@ class ProducerSettings:
     ``SecretStr``."""
     user_id_key_id: str = ""
     """Names the key in those hashes; if it is empty, a name follows from the key."""
+    capture_content: bool = False
+    """Send prompts and replies that the bot tells (``turn.prompt``, ``turn.reply``) to
+    ``chat.content``. They are never in the events."""
+    content_buffer_bytes_max: int = 8 * 1024 * 1024
+    """Bound on the memory of prompts and replies that are not acknowledged yet."""
+    content_chars_max: int = 32_768
+    """Characters of a text that are sent; the rest is cut off."""
     sample_one_in: int = 1
     """Keep one conversation in so many; its events then have that ``sample_weight``."""
     sample_salt: str = ""
@@ -230,6 +240,8 @@ def _mistakes(settings: ProducerSettings) -> list[str]:
         ("batch_bytes_max", 1024, BATCH_BYTES_MAX // 2),
         ("linger_ms", 0, 10_000),
         ("request_timeout_ms", 100, 600_000),
+        ("content_buffer_bytes_max", 64 * 1024, 2**40),
+        ("content_chars_max", 1, 65_536),
         ("sample_one_in", 1, WEIGHT_MAX),
         ("keep_slow_us", 0, COUNT_MAX),
         ("health_interval_s", 0, 3_600),

@@ -18,6 +18,12 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+ContentPart = Literal["prompt", "reply", "query", "document"]
+"""What a text is."""
+
+_TEXTS_MAX = 64
+
+
 class Span(Scope):
     """What turns and calls have in common. Used once, with ``with``, ``async with``, or by hand.
 
@@ -42,6 +48,7 @@ class Span(Scope):
         "_progress",
         "_span_id",
         "_started_us",
+        "_texts",
     )
 
     EVENT: ClassVar[type[Event]]
@@ -61,6 +68,7 @@ class Span(Scope):
         self._ended = False
         self._held: Literal["", "by hand", "by block"] = ""
         self._progress: Progress | None = None
+        self._texts: tuple[tuple[str, str], ...] = ()
         self._started_us = outlet.clock.monotonic_us()
 
     @property
@@ -82,6 +90,27 @@ class Span(Scope):
     def set(self, **fields: Any) -> None:
         """Sets fields of the event, e.g. ``status="blocked"``."""
         self._fields.update(fields)
+
+    def prompt(self, text: str) -> None:
+        """Keeps a prompt for ``chat.content``; nothing unless ``capture_content`` is on."""
+        self.content("prompt", text)
+
+    def reply(self, text: str) -> None:
+        """Keeps a reply for ``chat.content``; nothing unless ``capture_content`` is on."""
+        self.content("reply", text)
+
+    def content(self, part: ContentPart, text: str) -> None:
+        """Keeps a text for ``chat.content``, tied to this event; it is sent when the event is.
+
+        Nothing is kept unless ``capture_content`` is on. ``content_chars_max`` characters of a text
+        are sent, and 64 texts of an event: more count as repaired.
+        """
+        if self._outlet.intake.on_texts is None:
+            return
+        if len(self._texts) < _TEXTS_MAX:
+            self._texts = (*self._texts, (part, text))
+        else:
+            self._outlet.count_repaired(1)
 
     def first_token(self) -> None:
         """Notes that the first token of a streamed answer is there; only the first call counts."""
@@ -215,7 +244,7 @@ class Span(Scope):
             if status != "cancelled":
                 fields.setdefault("error_type", kind.__name__)
         self._complete(fields)
-        outlet.emit(self.EVENT, fields)
+        outlet.emit(self.EVENT, fields, self._texts)
 
     def _complete(self, fields: dict[str, Any]) -> None:
         """Adds what this kind of span knows besides, before the event is made."""

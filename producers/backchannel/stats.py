@@ -1,10 +1,10 @@
 """What became of every event that was offered to a producer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["DropReason", "ProducerStats"]
+__all__ = ["ContentStats", "DropReason", "ProducerStats"]
 
 DropReason = Literal[
     # At the offer: track() returned False.
@@ -18,6 +18,17 @@ DropReason = Literal[
     "unsent",  # not acknowledged when close() had to give up
 ]
 """Why an event was not delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContentStats:
+    """What became of the prompts and replies. Always
+    ``offered == acked + held + sum(dropped.values())``."""
+
+    offered: int = 0
+    acked: int = 0
+    held: int = 0
+    dropped: Mapping[DropReason, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,8 @@ class ProducerStats:
     """How often a connection broke and was made anew."""
     partitions: int
     """Partitions of the topic; 0 until the broker has answered for the first time."""
+    content: ContentStats = field(default_factory=ContentStats)
+    """Prompts and replies, which count apart; zero where they are not captured."""
 
     @property
     def refused(self) -> int:

@@ -9,6 +9,7 @@ import concurrent.futures
 import logging
 import socket
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -40,15 +41,17 @@ class SenderThread:
         heartbeat: Heartbeat,
         settings: ProducerSettings,
         clock: Clock,
+        content: tuple[Intake, Transport] | None = None,
     ) -> None:
         self._intake = intake
         self._transport = transport
         self._heartbeat = heartbeat
         self._settings = settings
         self._clock = clock
+        self._content = content
         self._lock = threading.RLock()
         self._loop: _Loop | None = None
-        self._sender: Sender | None = None
+        self._sender: Senders | None = None
         self._closing: asyncio.Future[float] | None = None
         self._closing_begun = False
         self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -69,7 +72,13 @@ class SenderThread:
                 return
             # Loop and sender are there before the thread is, so that nobody has to wait for it.
             loop = _Loop()
-            sender = Sender(self._intake, self._transport, self._settings, self._clock)
+            feeds = [(self._intake, self._transport), *([self._content] if self._content else [])]
+            sender = Senders(
+                [
+                    Sender(intake, transport, self._settings, self._clock)
+                    for intake, transport in feeds
+                ]
+            )
             closing = loop.create_future()
             thread = threading.Thread(
                 target=self._run, args=(loop, sender, closing), name="backchannel", daemon=True
@@ -120,16 +129,18 @@ class SenderThread:
                     self._loop.call_soon_threadsafe(self._closing.set_result, timeout_s)
         return self._ended
 
-    def _run(self, loop: "_Loop", sender: Sender, closing: "asyncio.Future[float]") -> None:
+    def _run(self, loop: "_Loop", sender: "Senders", closing: "asyncio.Future[float]") -> None:
         try:
             with asyncio.Runner(loop_factory=lambda: loop) as runner:
                 loop.set_exception_handler(_on_loop_error)
                 runner.run(self._send_until_closed(sender, closing))
         finally:
             self._intake.abandon()
+            if self._content is not None:
+                self._content[0].abandon()
             self._ended.set_result(None)
 
-    async def _send_until_closed(self, sender: Sender, closing: "asyncio.Future[float]") -> None:
+    async def _send_until_closed(self, sender: "Senders", closing: "asyncio.Future[float]") -> None:
         work = [asyncio.ensure_future(sender.run())]
         interval_s = self._settings.health_interval_s
         if interval_s:
@@ -145,6 +156,28 @@ class SenderThread:
             task.cancel()
         await asyncio.wait(work)
         await self._transport.close()
+        if self._content is not None:
+            await self._content[1].close()
+
+
+class Senders:
+    """The sender of the events and, where content is captured, that of the content."""
+
+    def __init__(self, senders: Sequence[Sender]) -> None:
+        self._senders = senders
+
+    def wake(self) -> None:
+        """There is something to do. Only from the senders' own loop."""
+        for sender in self._senders:
+            sender.wake()
+
+    async def run(self) -> None:
+        """Does the work of all of them. Ends only by cancellation."""
+        await asyncio.gather(*(sender.run() for sender in self._senders))
+
+    async def flush(self, timeout_s: float) -> int:
+        """Flushes all of them; returns how many events and texts are not acknowledged."""
+        return sum(await asyncio.gather(*(sender.flush(timeout_s) for sender in self._senders)))
 
 
 class _Loop(asyncio.SelectorEventLoop):
