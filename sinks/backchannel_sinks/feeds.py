@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from backchannel.events.topics import ALERTS, DEAD, EVENTS, METRICS
+from backchannel.events.topics import ALERTS, CONTENT, DEAD, EVENTS, METRICS
 from backchannel_sinks.rows import (
     BuildRows,
     alert_rows,
+    content_rows,
     dead_letter_rows,
     event_rows,
     window_rows,
@@ -33,6 +34,7 @@ FEEDS = {
         Feed(METRICS.name, "metric_windows", window_rows),
         Feed(ALERTS.name, "alerts", alert_rows),
         Feed(DEAD.name, "dead_letters", dead_letter_rows),
+        Feed(CONTENT.name, "content", content_rows),
     )
 }
 """Every topic that the sink stores."""

@@ -20,6 +20,7 @@ from backchannel.events import (
     DEAD_VALUE_BYTES_MAX,
     WINDOW_SCHEMA,
     Alert,
+    Content,
     DeadLetter,
     Rejected,
     Window,
@@ -30,7 +31,15 @@ from backchannel_sinks.block import Block
 from backchannel_sinks.numbers import ProducerNumbers
 from backchannel_sinks.records import Record
 
-__all__ = ["BuildRows", "Rows", "alert_rows", "dead_letter_rows", "event_rows", "window_rows"]
+__all__ = [
+    "BuildRows",
+    "Rows",
+    "alert_rows",
+    "content_rows",
+    "dead_letter_rows",
+    "event_rows",
+    "window_rows",
+]
 
 STAGE = "sink"
 
@@ -149,6 +158,34 @@ def alert_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) 
                     read.model_dump_json().encode()[1:],
                 )
             )
+    return rows
+
+
+def content_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) -> Rows:
+    """Builds the rows of ``content``. A line that is none becomes a dead letter without its value:
+    what was kept out of the events must not come back there."""
+    rows = Rows()
+    for record in block.records:
+        opened = open_batch(record.value, record.headers)
+        rows.lines += len(opened.lines)
+        prefix = b'{"_partition":%d,"_offset":%d,"_broker_time":%b,"_epoch":%d,"_line":' % (
+            block.place.partition,
+            record.offset,
+            _instant(record.broker_time_ms),
+            block.epoch,
+        )
+        if opened.trusted and not judge_all and _are_objects(opened.lines):
+            rows.parts += [
+                b"%b%d,%b" % (prefix, number, line[1:]) for number, line in enumerate(opened.lines)
+            ]
+            continue
+        for number, line in enumerate(opened.lines):
+            read = opened.refusal or _read(Content, line)
+            if isinstance(read, str):
+                rows.dead.append(_dead(block, record, number, read, b""))
+            else:
+                canonical = read.model_dump_json().encode()
+                rows.parts.append(b"%b%d,%b" % (prefix, number, canonical[1:]))
     return rows
 
 

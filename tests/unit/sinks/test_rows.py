@@ -5,11 +5,17 @@ from typing import Any
 
 import pytest
 
-from backchannel.events import Alert, DeadLetter, Interaction, Window, encode_event, seal
+from backchannel.events import Alert, Content, DeadLetter, Interaction, Window, encode_event, seal
 from backchannel_sinks.block import Block
 from backchannel_sinks.numbers import ProducerNumbers
 from backchannel_sinks.records import Place, Record
-from backchannel_sinks.rows import alert_rows, dead_letter_rows, event_rows, window_rows
+from backchannel_sinks.rows import (
+    alert_rows,
+    content_rows,
+    dead_letter_rows,
+    event_rows,
+    window_rows,
+)
 
 LINE = encode_event(Interaction(user_id="u-1", input_tokens=3))
 Headers = tuple[tuple[str, bytes], ...]
@@ -193,3 +199,35 @@ def test_a_record_that_is_no_dead_letter_is_kept_under_its_own_coordinates() -> 
 
     assert not rows.dead
     assert rows_of(rows.parts)[0]["topic"] == "chat.dead"
+
+
+CONTENT = (
+    Content(event_id="01a1fe24-c686-73b6-9bc9-1533d37b547f", ts_us=1, part="prompt", text="hello")
+    .model_dump_json()
+    .encode()
+)
+
+
+def test_stamped_content_stays_as_it_is() -> None:
+    rows = content_rows(block(stamped(7, 1, CONTENT, CONTENT)), ProducerNumbers())
+
+    assert all(part.endswith(CONTENT[1:]) for part in rows.parts)
+    assert [(row["_offset"], row["_line"], row["text"]) for row in rows_of(rows.parts)] == [
+        (7, 0, "hello"),
+        (7, 1, "hello"),
+    ]
+
+
+def test_what_is_no_content_is_a_dead_letter_that_does_not_repeat_it() -> None:
+    rows = content_rows(block(record(7, CONTENT + b'\n{"text":"secret"}')), ProducerNumbers())
+
+    assert (rows.lines, rows.stored) == (2, 1)
+    (letter,) = rows.dead
+    assert (letter.line, letter.value) == (1, b"")
+    assert "secret" not in letter.reason
+
+
+def test_content_of_another_version_is_refused() -> None:
+    rows = content_rows(block(record(7, CONTENT, (("schema", b"2.0"),))), ProducerNumbers())
+
+    assert (rows.stored, len(rows.dead)) == (0, 1)
