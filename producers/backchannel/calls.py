@@ -1,10 +1,12 @@
 """What a bot does inside a turn: calls to models, searches, tools, and other timed parts."""
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from types import TracebackType
 from typing import Any
 
 from backchannel.events import Component, Document, LlmCall, Retrieval, ToolCall
+from backchannel.metering import dollars, price
 from backchannel.millionths import millionths
 from backchannel.span import Span, put_counts
 
@@ -47,9 +49,17 @@ class Call(_Inner):
     def usage(self, **counts: Any) -> None:
         """Sets the tokens (and costs) of this call: ``input_tokens=…, output_tokens=…``.
 
-        What a later call says wins: a stream reports its usage so far, then the whole.
+        What a later call says wins: a stream reports its usage so far, then the whole. A cost that
+        the provider reports (``cost_usd=…``) is taken as it is.
         """
         self._outlet.count_repaired(put_counts(self._fields, counts, add=False))
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What it cost so far, in dollars; ``None`` while that is not known, never 0 for that."""
+        fields = dict(self._fields)
+        self._price(fields, self._outlet.clock.now_us())
+        return dollars(fields)
 
     def first_token(self) -> None:
         if "ttft_us" not in self._fields and self._parent is not None:
@@ -69,11 +79,16 @@ class Call(_Inner):
             # The provider counts at the end of a stream, which nobody waited for.
             fields["output_tokens"] = progress.tokens
             fields["usage_source"] = "estimate"
+        self._price(fields, fields["ts_us"])
         embeds = fields.get("operation") == "embeddings"
         self._count_part("embedding" if embeds else "llm_generation", fields)
         turn = self._parent.open_turn() if self._parent is not None else None
         if turn is not None:
             turn.count_call(fields)
+
+    def _price(self, fields: dict[str, Any], ts_us: int) -> None:
+        models = (fields.get("response_model"), fields.get("request_model"))
+        price(self._outlet.prices, fields, models, ts_us)
 
 
 class Search(_Inner):

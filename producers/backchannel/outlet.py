@@ -7,6 +7,7 @@ from typing import Any, Self
 from backchannel.clock import Clock
 from backchannel.events import Event
 from backchannel.intake import Intake, Texts
+from backchannel.prices import PriceBook
 from backchannel.scope import Scope, inherited
 from backchannel.stamps import Stamps
 
@@ -20,11 +21,14 @@ class Outlet:
     from the scopes around it (innermost first), and from the settings.
     """
 
-    __slots__ = ("_settings_stamps", "bound", "clock", "in_flight", "intake", "stamps")
+    __slots__ = ("_settings_stamps", "bound", "clock", "in_flight", "intake", "prices", "stamps")
 
-    def __init__(self, intake: Intake, stamps: Stamps, clock: Clock) -> None:
+    def __init__(
+        self, intake: Intake, stamps: Stamps, clock: Clock, prices: PriceBook | None = None
+    ) -> None:
         self.intake = intake
         self.clock = clock
+        self.prices = prices or PriceBook()
         self.stamps = stamps
         """Those of the settings and of ``bind``."""
         self.bound: dict[str, Any] = {}

@@ -3,6 +3,8 @@
 import asyncio
 import atexit
 import concurrent.futures
+import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -19,6 +21,7 @@ from backchannel.intake import Intake
 from backchannel.kafka import KafkaTransport
 from backchannel.memory import MemoryTransport
 from backchannel.outlet import Outlet
+from backchannel.prices import PriceBook, own_rates
 from backchannel.recorder import Recorder
 from backchannel.request import Request
 from backchannel.settings import ProducerSettings, SettingsArguments, privacy_of, sampling_of
@@ -48,6 +51,9 @@ class Producer(Recorder):
     All the ways in are safe in any thread and task, before the broker is there and while it is
     gone. What can't be sent is counted in ``stats()``, by reason.
 
+    ``prices`` are your own, by model: ``{"my-model": {"input": 0.15, "output": 0.6}}`` in dollars a
+    million tokens; they win over the table of the extra ``prices``.
+
     Raises:
         SettingsError: settings cannot be used; it tells every mistake at once. Nothing else here
             ever raises into the bot.
@@ -60,6 +66,7 @@ class Producer(Recorder):
         transport: Transport | None = None,
         content_transport: Transport | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        prices: Mapping[str, Mapping[str, Any]] | None = None,
         **settings: Unpack[SettingsArguments],
     ) -> None:
         standing_in = stand_in() if transport is None else None
@@ -69,6 +76,9 @@ class Producer(Recorder):
             settings.setdefault("health_interval_s", 0)
             clock = standing_in.clock if clock is SYSTEM_CLOCK else clock
         self.settings = ProducerSettings.load(kafka, arguments=settings)
+        own, mistakes = own_rates(prices or {})
+        if mistakes:
+            raise SettingsError(mistakes)
         self._clock = clock
         self._closed = False
         privacy = privacy_of(self.settings)
@@ -80,7 +90,7 @@ class Producer(Recorder):
             disabled=self.settings.disabled,
         )
         self._stamps, _ = Stamps.none(privacy).bind(_stamped(self.settings))
-        super().__init__(Outlet(self._intake, self._stamps, clock))
+        super().__init__(Outlet(self._intake, self._stamps, clock, PriceBook(own)))
         self.health_sources: list[HealthSource] = []
         """What else each ``Health`` event says: append a function that returns its fields."""
         if standing_in is not None:
@@ -114,6 +124,14 @@ class Producer(Recorder):
         if not self.settings.disabled:
             with suppress(RuntimeError):  # no thread can be started any more: as with an event
                 self._wake()
+
+    def load_prices(self) -> bool:
+        """Loads the price table and waits for it, a third of a second; returns whether it is there.
+
+        Without it the table (the extra ``prices``) is loaded in the background at the start, and
+        calls that end before are ``unpriced``: ClickHouse can price them later.
+        """
+        return self._outlet.prices.load()
 
     async def flush(self, timeout: float = 10.0) -> int:
         """Waits until what is accepted by now is acknowledged, for ``timeout`` seconds at most.
@@ -242,6 +260,7 @@ class Producer(Recorder):
 
     def _wake(self) -> None:
         if not self._thread.started:
+            _load_soon(self._outlet.prices)
             atexit.register(self._at_exit)
             at_end_of_child(self._at_exit)
         self._thread.wake()
@@ -276,6 +295,14 @@ class BoundProducer(Recorder):
     def bind(self, **fields: Any) -> "BoundProducer":
         """Returns a view with more fields, over these."""
         return BoundProducer(self._outlet.bind(fields))
+
+
+def _load_soon(prices: PriceBook) -> None:
+    """Loads the price table where nobody waits for it: importing it takes a third of a second."""
+    if not prices.loaded and prices.available():
+        thread = threading.Thread(target=prices.load, name="backchannel-prices", daemon=True)
+        with suppress(RuntimeError):  # none can be started any more
+            thread.start()
 
 
 def _stamped(settings: ProducerSettings) -> dict[str, str]:

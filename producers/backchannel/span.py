@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
 from backchannel.events import Event, new_event_id
+from backchannel.metering import picodollars
 from backchannel.observe import observed
 from backchannel.outlet import Outlet
 from backchannel.scope import Context, Scope, current_scope, inherited
@@ -253,11 +254,13 @@ class Span(Scope):
 def put_counts(fields: dict[str, Any], counts: Mapping[str, Any], *, add: bool) -> int:
     """Puts tokens and costs into an event's fields; returns how many were no whole numbers.
 
-    Words (``usage_source``) and unknown costs are set, numbers are added or set.
+    Words (``usage_source``) are set, numbers are added or set. ``cost_usd`` is taken in dollars.
     """
     misfits = 0
     for name, count in counts.items():
         try:
+            if name == "cost_usd":
+                name, count = "cost_picousd", picodollars(count)
             if isinstance(count, str):
                 fields[name] = count
             else:

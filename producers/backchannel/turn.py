@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Self
 
 from backchannel.calls import Call, ComponentTimer, Search, ToolUse
 from backchannel.events import Interaction
+from backchannel.metering import TOKENS, dollars, price
 from backchannel.millionths import millionths
 from backchannel.outlet import Outlet
 from backchannel.scope import OpenTurn, Scope, current_scope, inherited
@@ -13,15 +15,10 @@ from backchannel.span import Span, put_counts
 
 __all__ = ["Turn", "current_turn"]
 
-_COUNTS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-    "input_audio_tokens",
-    "output_audio_tokens",
-)
+_WORSE = ("invalid_usage", "unpriced", "priced")
+"""What is known of a cost, the worst first: a sum is known if all of it is."""
+_COSTS = ("input_cost_picousd", "output_cost_picousd", "cost_picousd")
+_ADDED = (*TOKENS, *_COSTS)
 _SURER = ("estimate", "tokenizer", "provider")
 """Who counted tokens, the least sure first: a sum is as sure as its least sure part."""
 
@@ -59,6 +56,16 @@ class Turn(Span):
         """The endpoint, if one was said."""
         found = self._fields.get("endpoint")
         return found if isinstance(found, str) else ""
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What it cost so far, in dollars; ``None`` unless the price of all of it is known."""
+        with _counting:
+            fields = dict(self._fields)
+            self._price(fields, self._outlet.clock.now_us())
+            if self._calls:
+                self._add_calls(fields)
+        return dollars(fields)
 
     # What happens in it.
 
@@ -150,8 +157,15 @@ class Turn(Span):
     def count_call(self, fields: Mapping[str, Any]) -> None:
         with _counting:
             calls = self._calls
-            counts = {name: fields[name] for name in _COUNTS if name in fields}
+            counts = {name: fields[name] for name in _ADDED if fields.get(name) is not None}
             put_counts(calls, {"llm_calls": 1, **counts}, add=True)
+            status = fields.get("cost_status")
+            if status in _WORSE:
+                known = calls.get("cost_status", status)
+                calls["cost_status"] = min(status, known, key=_WORSE.index)
+                for name in ("cost_source", "price_version"):
+                    same = calls.setdefault(name, fields.get(name, "")) == fields.get(name, "")
+                    calls[name] = calls[name] if same else ""
             source = fields.get("usage_source")
             if source in _SURER:
                 known = calls.get("usage_source", source)
@@ -190,19 +204,35 @@ class Turn(Span):
             given = fields.get("components")
             known = given if isinstance(given, dict) else {}
             fields["components"] = {**known, **self._components}
+        self._price(fields, fields["ts_us"])
         if self._calls:
             self._add_calls(fields)
         if self._ttft_us is not None and "ttft_us" not in fields:
             fields["ttft_us"] = self._ttft_us
             fields["streamed"] = True
 
+    def _price(self, fields: dict[str, Any], ts_us: int) -> None:
+        """Prices what ``usage`` told; calls of their own have been priced."""
+        if "llm_calls" in fields:
+            price(self._outlet.prices, fields, (fields.get("model"),), ts_us)
+
     def _add_calls(self, fields: dict[str, Any]) -> None:
         calls = self._calls
         for name in ("provider", "model", "usage_source"):
             if name in calls and not fields.get(name):
                 fields[name] = calls[name]
-        counts = {name: calls[name] for name in (*_COUNTS, "llm_calls") if name in calls}
+        counts = {name: calls[name] for name in (*_ADDED, "llm_calls") if name in calls}
         self._outlet.count_repaired(put_counts(fields, counts, add=True))
+        statuses = {fields.get("cost_status"), calls.get("cost_status")} & set(_WORSE)
+        if statuses:
+            status = min(statuses, key=_WORSE.index)
+            fields["cost_status"] = status
+            if status != "priced":  # a part of the cost is no cost
+                for name in _COSTS:
+                    fields.pop(name, None)
+            for name in ("cost_source", "price_version"):
+                if name in calls and fields.setdefault(name, calls[name]) != calls[name]:
+                    fields[name] = ""
 
     def _millionths(self, value: Any) -> int | None:
         found = millionths(value)

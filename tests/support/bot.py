@@ -1,6 +1,7 @@
 """A bot's side of a producer: a clock that is moved by hand, and the events that came out."""
 
-from typing import TypeVar, Unpack
+from collections.abc import Mapping
+from typing import Any, TypeVar, Unpack
 
 from backchannel import MemoryTransport, Producer
 from backchannel.clock import ManualClock
@@ -13,10 +14,16 @@ E = TypeVar("E", bound=Event)
 class Bot:
     """A producer in memory. ``events`` and ``only`` close it."""
 
-    def __init__(self, **settings: Unpack[SettingsArguments]) -> None:
+    def __init__(
+        self,
+        prices: Mapping[str, Mapping[str, Any]] | None = None,
+        **settings: Unpack[SettingsArguments],
+    ) -> None:
         self.clock = ManualClock()
         self.transport = MemoryTransport(1)
-        self.producer = Producer(transport=self.transport, clock=self.clock, **settings)
+        self.producer = Producer(
+            transport=self.transport, clock=self.clock, prices=prices, **settings
+        )
 
     def events(self) -> list[Event]:
         """All events, in the order they were told."""
