@@ -4,84 +4,104 @@
 
 CREATE TABLE IF NOT EXISTS prices
 (
-    provider LowCardinality(String) COMMENT 'model provider as events name it; empty for events that name none',
-    model String COMMENT 'model as events name it',
+    provider LowCardinality(String) COMMENT 'model provider as events name it, in small letters; empty for events that name none, * for any',
+    model String COMMENT 'model as events name it, in small letters',
+    service_tier LowCardinality(String) COMMENT 'the provider''s tier as events name it; empty for the usual one',
     valid_from Date COMMENT 'first day of the price, UTC; the newest one that has begun counts',
-    above_input_tokens UInt64 COMMENT 'the price is for calls with more tokens in than this; 0 for all. The highest one that fits counts, for all tokens',
-    input_picousd UInt64 COMMENT 'a token in, picodollars',
-    output_picousd UInt64 COMMENT 'a token out, picodollars',
-    cache_read_picousd UInt64 COMMENT 'a token in that was read from a cache, picodollars',
-    cache_write_picousd UInt64 COMMENT 'a token in that was written to a cache, picodollars',
-    input_audio_picousd UInt64 COMMENT 'an audio token in, picodollars',
-    output_audio_picousd UInt64 COMMENT 'an audio token out, picodollars',
-    request_picousd UInt64 COMMENT 'a call, whatever its tokens, picodollars',
+    from_s UInt32 COMMENT 'second of the UTC day from which it holds; 0 unless the price depends on the hour',
+    above_input_tokens Int64 COMMENT 'the price is for calls with more tokens in than this; -1 for all. The highest one that fits counts, for all tokens of the call',
+    input_picousd Nullable(UInt64) COMMENT 'a token in, picodollars; NULL when it has no price',
+    cache_read_picousd Nullable(UInt64) COMMENT 'a token in that was read from a cache, picodollars; NULL when it costs what any token in does',
+    cache_write_picousd Nullable(UInt64) COMMENT 'a token in that was written to a cache, picodollars; NULL when it costs what any token in does',
+    input_audio_picousd Nullable(UInt64) COMMENT 'an audio token in, picodollars; NULL when it costs what any token in does',
+    output_picousd Nullable(UInt64) COMMENT 'a token out, picodollars; NULL when it has no price',
+    reasoning_picousd Nullable(UInt64) COMMENT 'a token of reasoning, picodollars; NULL when it costs what any token out does',
+    output_audio_picousd Nullable(UInt64) COMMENT 'an audio token out, picodollars; NULL when it costs what any token out does',
     source LowCardinality(String) COMMENT 'price_table for the published prices, custom_table for your own, which win',
     price_version LowCardinality(String) COMMENT 'which version of the source',
     loaded_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC') COMMENT 'when it was written; the newest counts',
     removed Bool COMMENT 'the price is taken back'
 )
 ENGINE = ReplacingMergeTree(loaded_at)
-ORDER BY (provider, model, valid_from, above_input_tokens, source)
+ORDER BY (provider, model, service_tier, source, valid_from, from_s, above_input_tokens)
 COMMENT 'What a token costs, by model and day; read it with FINAL. Kept for ever.';
+
+CREATE OR REPLACE FUNCTION bc_price_at AS (known, day, second, input_tokens) ->
+    -- known is sorted by date, then hour, then step: of each the last one that applies counts.
+    arrayLast(step -> step.3 < toInt64(input_tokens)
+        AND step.1 = arrayLast(dated -> dated.1 <= day, known).1
+        AND step.2 = arrayLast(begun -> begun.2 <= second AND begun.1 = arrayLast(dated -> dated.1 <= day, known).1, known).2, known);
+
+CREATE OR REPLACE FUNCTION bc_side_picousd AS (whole, rate, counts, rates) ->
+    -- Tokens in, or tokens out: parts with a price of their own are taken out of the whole. NULL
+    -- without a price, negative when the parts are more than the whole.
+    multiIf(
+        toInt128(whole) < arraySum((n, r) -> if(isNull(r), toInt128(0), toInt128(n)), counts, rates), toNullable(toInt128(-1)),
+        toInt128(whole) = arraySum((n, r) -> if(isNull(r), toInt128(0), toInt128(n)), counts, rates),
+            toNullable(arraySum((n, r) -> toInt128(n) * ifNull(r, 0), counts, rates)),
+        arraySum((n, r) -> toInt128(n) * ifNull(r, 0), counts, rates)
+            + (toInt128(whole) - arraySum((n, r) -> if(isNull(r), toInt128(0), toInt128(n)), counts, rates)) * toInt128(rate));
 
 CREATE OR REPLACE VIEW price_lists
 (
-    provider LowCardinality(String) COMMENT 'model provider',
     model String COMMENT 'model of the turn; of a call, the one that answered, else the one that was asked for',
-    known Array(Tuple(Date, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, String)) COMMENT '(valid_from, above_input_tokens, a token in, out, read from a cache, written to a cache, audio in, audio out, a call, source), sorted; prices in picodollars'
+    candidates Array(Tuple(String, String, Bool, Array(Tuple(Date, UInt32, Int64, Nullable(UInt64), Nullable(UInt64), Nullable(UInt64), Nullable(UInt64), Nullable(UInt64), Nullable(UInt64), Nullable(UInt64))))) COMMENT '(provider, service_tier, is_own, known), your own first; known: (valid_from, from_s, above_input_tokens, in, read from a cache, written to a cache, audio in, out, reasoning, audio out), sorted; picodollars a token'
 )
-AS SELECT
-    provider,
-    model,
-    arraySort(groupArray((valid_from, above_input_tokens, input_picousd, output_picousd, cache_read_picousd,
-        cache_write_picousd, input_audio_picousd, output_audio_picousd, request_picousd, source))) AS known
+AS SELECT model, arraySort(each -> (NOT each.3, each.1 = '*'), groupArray((provider, service_tier, is_own, known))) AS candidates
 FROM
 (
-    -- Own prices first: where a model has any, the published ones do not count.
-    SELECT *, max(source = 'custom_table') OVER (PARTITION BY provider, model) AS has_own
+    SELECT
+        model,
+        provider,
+        service_tier,
+        (source = 'custom_table')::Bool AS is_own,
+        arraySort(groupArray((valid_from, from_s, above_input_tokens, input_picousd, cache_read_picousd, cache_write_picousd,
+            input_audio_picousd, output_picousd, reasoning_picousd, output_audio_picousd))) AS known
     FROM prices FINAL
     WHERE NOT removed
+    GROUP BY model, provider, service_tier, source
 )
-WHERE (source = 'custom_table') = has_own
-GROUP BY provider, model
-COMMENT 'What v_cost and v_whatif look a price up in: all prices of a model that count, in one row.';
+GROUP BY model
+COMMENT 'What v_cost and v_whatif look a price up in: all prices that may be meant by the name of a model, in one row.';
 
 CREATE OR REPLACE VIEW v_prices
 (
-    provider LowCardinality(String) COMMENT 'model provider',
+    provider LowCardinality(String) COMMENT 'model provider; empty for events that name none, * for any',
     model String COMMENT 'model of the turn; of a call, the one that answered, else the one that was asked for',
+    service_tier LowCardinality(String) COMMENT 'the provider''s tier; empty for the usual one',
+    source LowCardinality(String) COMMENT 'price_table for the published prices, custom_table for your own',
     valid_from Date COMMENT 'first day of the price, UTC',
     valid_until Nullable(Date) COMMENT 'last day of the price, UTC; NULL while it holds',
-    above_input_tokens UInt64 COMMENT 'the price is for calls with more tokens in than this',
-    input_usd_per_million Decimal(38, 12) COMMENT 'a million tokens in, US dollars',
-    output_usd_per_million Decimal(38, 12) COMMENT 'a million tokens out, US dollars',
-    cache_read_usd_per_million Decimal(38, 12) COMMENT 'a million tokens in that were read from a cache, US dollars',
-    cache_write_usd_per_million Decimal(38, 12) COMMENT 'a million tokens in that were written to a cache, US dollars',
-    request_usd Decimal(38, 12) COMMENT 'a call, US dollars',
-    source String COMMENT 'price_table for the published prices, custom_table for your own'
+    from_s UInt32 COMMENT 'second of the UTC day from which it holds; 0 unless the price depends on the hour',
+    above_input_tokens Int64 COMMENT 'the price is for calls with more tokens in than this; -1 for all',
+    input_usd_per_million Nullable(Decimal(38, 12)) COMMENT 'a million tokens in, US dollars; NULL without a price, like the rest',
+    output_usd_per_million Nullable(Decimal(38, 12)) COMMENT 'a million tokens out, US dollars',
+    cache_read_usd_per_million Nullable(Decimal(38, 12)) COMMENT 'a million tokens in that were read from a cache, US dollars',
+    cache_write_usd_per_million Nullable(Decimal(38, 12)) COMMENT 'a million tokens in that were written to a cache, US dollars',
+    reasoning_usd_per_million Nullable(Decimal(38, 12)) COMMENT 'a million tokens of reasoning, US dollars',
+    price_version LowCardinality(String) COMMENT 'which version of the source'
 )
 AS SELECT
     provider,
     model,
+    service_tier,
+    source,
     valid_from,
     leadInFrame(toNullable(valid_from)) OVER (
-        PARTITION BY provider, model, above_input_tokens ORDER BY valid_from ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING) - 1 AS valid_until,
+        PARTITION BY provider, model, service_tier, source, from_s, above_input_tokens ORDER BY valid_from ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING) - 1 AS valid_until,
+    from_s,
     above_input_tokens,
     bc_usd(input_picousd * 1000000) AS input_usd_per_million,
     bc_usd(output_picousd * 1000000) AS output_usd_per_million,
     bc_usd(cache_read_picousd * 1000000) AS cache_read_usd_per_million,
     bc_usd(cache_write_picousd * 1000000) AS cache_write_usd_per_million,
-    bc_usd(request_picousd) AS request_usd,
-    source
-FROM
-(
-    SELECT provider, model, arrayJoin(known) AS price, price.1 AS valid_from, price.2 AS above_input_tokens, price.3 AS input_picousd,
-        price.4 AS output_picousd, price.5 AS cache_read_picousd, price.6 AS cache_write_picousd, price.9 AS request_picousd, price.10 AS source
-    FROM price_lists
-)
-COMMENT 'Prices as people read them: US dollars a million tokens.';
+    bc_usd(reasoning_picousd * 1000000) AS reasoning_usd_per_million,
+    price_version
+FROM prices FINAL
+WHERE NOT removed
+COMMENT 'Prices as people read them: US dollars a million tokens. Where a model has prices of your own, those count alone.';
 
--- known: all prices of a model, oldest first. of_day: those of the newest date that has begun.
+-- The same rules as backchannel.prices.cost, in the same order: a property test compares them.
 CREATE OR REPLACE VIEW v_cost
 (
     event_id UUID COMMENT 'unique id of the event, a UUID (version 7 from our SDK)',
@@ -97,6 +117,7 @@ CREATE OR REPLACE VIEW v_cost
     endpoint LowCardinality(String) COMMENT 'route or feature of the bot',
     provider LowCardinality(String) COMMENT 'model provider',
     model String COMMENT 'model of the turn; of a call, the one that answered, else the one that was asked for',
+    service_tier String COMMENT 'the provider''s tier',
     operation LowCardinality(String) COMMENT 'kind of call: chat, embeddings, …',
     intent String COMMENT 'what the user wanted',
     query_category String COMMENT 'kind of question',
@@ -110,11 +131,15 @@ CREATE OR REPLACE VIEW v_cost
     output_tokens UInt64 COMMENT 'tokens out, reasoning included',
     cache_read_tokens UInt64 COMMENT 'tokens read from a cache, part of input_tokens',
     cache_write_tokens UInt64 COMMENT 'tokens written to a cache, part of input_tokens',
+    reasoning_tokens UInt64 COMMENT 'tokens of reasoning, part of output_tokens',
+    input_audio_tokens UInt64 COMMENT 'audio tokens, part of input_tokens',
+    output_audio_tokens UInt64 COMMENT 'audio tokens, part of output_tokens',
     cost_picousd Nullable(UInt128) COMMENT '10^-12 US dollars; NULL when not known',
     cost_usd Nullable(Decimal(38, 12)) COMMENT 'the same in US dollars, exact',
-    cost_status String COMMENT 'priced, unpriced, invalid_usage (more cached than tokens), not_applicable',
+    cost_status String COMMENT 'priced, unpriced, invalid_usage (parts are more than their whole), not_applicable',
     cost_source String COMMENT 'reported, price_table, custom_table; empty when not known',
-    table_picousd Nullable(UInt128) COMMENT 'what the table prices says, whatever the event says: sum it to price history anew'
+    table_picousd Nullable(UInt128) COMMENT 'what the table prices says, whatever the event says: sum it to price history anew; NULL when it says nothing',
+    table_status String COMMENT 'priced, unpriced, invalid_usage: what the table prices says'
 )
 AS SELECT
     event_id,
@@ -130,6 +155,7 @@ AS SELECT
     endpoint,
     provider,
     model,
+    service_tier,
     operation,
     intent,
     query_category,
@@ -143,40 +169,37 @@ AS SELECT
     output_tokens,
     cache_read_tokens,
     cache_write_tokens,
+    reasoning_tokens,
+    input_audio_tokens,
+    output_audio_tokens,
     multiIf(own_picousd IS NOT NULL, own_picousd, own_status IN ('not_applicable', 'invalid_usage'), NULL, table_picousd) AS cost_picousd,
     bc_usd(cost_picousd) AS cost_usd,
+    multiIf(own_picousd IS NOT NULL, 'priced', own_status IN ('not_applicable', 'invalid_usage'), own_status, table_status) AS cost_status,
+    multiIf(own_picousd IS NOT NULL, own_source, cost_picousd IS NULL, '', chosen.3, 'custom_table', 'price_table') AS cost_source,
+    if(table_status = 'priced', toUInt128(input_picousd + output_picousd), NULL) AS table_picousd,
     multiIf(
-        own_picousd IS NOT NULL, 'priced',
-        own_status IN ('not_applicable', 'invalid_usage'), own_status,
-        NOT usage_is_valid, 'invalid_usage',
-        table_picousd IS NULL, 'unpriced',
-        'priced') AS cost_status,
-    multiIf(own_picousd IS NOT NULL, own_source, cost_picousd IS NULL, '', rates.10) AS cost_source,
-    table_picousd
+        NOT arrayExists(rate -> rate IS NOT NULL, [rates.4, rates.5, rates.6, rates.7, rates.8, rates.9, rates.10]), 'unpriced',
+        cache_read_tokens + cache_write_tokens > input_tokens OR input_audio_tokens > input_tokens
+            OR reasoning_tokens > output_tokens OR output_audio_tokens > output_tokens, 'invalid_usage',
+        input_picousd IS NULL OR output_picousd IS NULL, 'unpriced',
+        input_picousd < 0 OR output_picousd < 0 OR input_picousd + output_picousd > 9223372036854775807, 'invalid_usage',
+        'priced') AS table_status
 FROM
 (
     SELECT
-        e.* EXCEPT (tenant_id, cost_picousd, cost_status, cost_source, model, provider),
+        e.* EXCEPT (tenant_id, cost_picousd, input_cost_picousd, output_cost_picousd, cost_status, cost_source, model, provider),
         e.tenant_id AS tenant,
         e.provider AS provider,
         if(e.event_type = 'llm_call', coalesce(nullIf(e.response_model, ''), e.request_model), e.model) AS model,
         toUInt128(e.cost_picousd) AS own_picousd,
         e.cost_status AS own_status,
         e.cost_source AS own_source,
-        (cache_read_tokens + cache_write_tokens + input_audio_tokens <= input_tokens AND output_audio_tokens <= output_tokens) AS usage_is_valid,
-        arrayFilter(price -> price.1 <= toDate(e.ts), known) AS begun,
-        arrayLast(price -> price.1 = begun[-1].1 AND (price.2 = 0 OR price.2 < e.input_tokens), begun) AS rates,
-        if(empty(begun) OR NOT usage_is_valid, NULL, toNullable(
-            toUInt128(input_tokens - cache_read_tokens - cache_write_tokens - input_audio_tokens) * rates.3
-            + toUInt128(output_tokens - output_audio_tokens) * rates.4
-            + toUInt128(cache_read_tokens) * rates.5
-            + toUInt128(cache_write_tokens) * rates.6
-            + toUInt128(input_audio_tokens) * rates.7
-            + toUInt128(output_audio_tokens) * rates.8
-            + rates.9)) AS table_picousd
+        arrayFirst(each -> if(each.3, each.1 IN ('*', lower(e.provider)), each.1 = lower(e.provider) AND each.2 = e.service_tier), p.candidates) AS chosen,
+        bc_price_at(chosen.4, toDate(e.ts), toUInt32(toUnixTimestamp(e.ts) % 86400), e.input_tokens) AS rates,
+        bc_side_picousd(e.input_tokens, rates.4, [cache_read_tokens, cache_write_tokens, input_audio_tokens], [rates.5, rates.6, rates.7]) AS input_picousd,
+        bc_side_picousd(e.output_tokens, rates.8, [reasoning_tokens, output_audio_tokens], [rates.9, rates.10]) AS output_picousd
     FROM v_events AS e
-    LEFT JOIN price_lists AS p ON p.provider = e.provider
-        AND p.model = if(e.event_type = 'llm_call', coalesce(nullIf(e.response_model, ''), e.request_model), e.model)
+    LEFT JOIN price_lists AS p ON p.model = lower(if(e.event_type = 'llm_call', coalesce(nullIf(e.response_model, ''), e.request_model), e.model))
     WHERE e.event_type IN ('interaction', 'llm_call')
         AND (e.input_tokens > 0 OR e.output_tokens > 0 OR e.cost_picousd IS NOT NULL)
 )
@@ -434,15 +457,17 @@ FROM
     SELECT
         c.*,
         toUInt64(greatest(toInt64(c.input_tokens) - {fewer_input_tokens:UInt32}, 0)) AS tokens_in,
-        -- Cached tokens go last: what is cut from a prompt is what changes in it.
+        -- Cached tokens and audio go last: what is cut from a prompt is what changes in it.
         least(c.cache_read_tokens, tokens_in) AS tokens_read,
         least(c.cache_write_tokens, tokens_in - tokens_read) AS tokens_written,
-        arrayFilter(price -> price.1 <= toDate(c.ts), p.known) AS begun,
-        arrayLast(price -> price.1 = begun[-1].1 AND (price.2 = 0 OR price.2 < tokens_in), begun) AS rates,
-        (notEmpty(begun) AND table_picousd IS NOT NULL)::Bool AS comparable,
-        toUInt128(tokens_in - tokens_read - tokens_written) * rates.3 + toUInt128(c.output_tokens) * rates.4
-            + toUInt128(tokens_read) * rates.5 + toUInt128(tokens_written) * rates.6 + rates.9 AS other_picousd
+        least(c.input_audio_tokens, tokens_in - tokens_read - tokens_written) AS audio_in,
+        arrayFirst(each -> if(each.3, each.1 IN ('*', lower(then_provider)), each.1 = lower(then_provider) AND each.2 IN (c.service_tier, '')), p.candidates) AS chosen,
+        bc_price_at(chosen.4, toDate(c.ts), toUInt32(toUnixTimestamp(c.ts) % 86400), tokens_in) AS rates,
+        bc_side_picousd(tokens_in, rates.4, [tokens_read, tokens_written, audio_in], [rates.5, rates.6, rates.7]) AS input_picousd,
+        bc_side_picousd(c.output_tokens, rates.8, [c.reasoning_tokens, c.output_audio_tokens], [rates.9, rates.10]) AS output_picousd,
+        (ifNull(input_picousd >= 0, false) AND ifNull(output_picousd >= 0, false) AND table_picousd IS NOT NULL)::Bool AS comparable,
+        toUInt128(input_picousd + output_picousd) AS other_picousd
     FROM (SELECT *, if({to_model:String} = '', provider, {to_provider:String}) AS then_provider, if({to_model:String} = '', model, {to_model:String}) AS then_model FROM v_cost) AS c
-    LEFT JOIN price_lists AS p ON p.provider = c.then_provider AND p.model = c.then_model
+    LEFT JOIN price_lists AS p ON p.model = lower(c.then_model)
 ) AS c
 COMMENT 'What turns and calls would cost on another model, with fewer tokens in, or with a share answered from a cache. to_model '''' keeps the model of each. SELECT sum(now_usd), sum(then_usd) FROM v_whatif(to_provider = ''openai'', to_model = ''gpt-4o-mini'', fewer_input_tokens = 0, cache_hit_permille = 0) WHERE event_type = ''interaction'' AND model = ''gpt-4''.';
