@@ -6,6 +6,7 @@ from hypothesis import settings
 
 from support.broker import kafka, private_kafka
 from support.endpoint import clickhouse, private_clickhouse, shared_endpoint
+from support.model_server import model_server
 from support.rows_of_events import analyst, analyst_database
 from support.stack import stack
 from support.worker_process import worker_factory
@@ -15,6 +16,7 @@ __all__ = [
     "analyst_database",
     "clickhouse",
     "kafka",
+    "model_server",
     "private_clickhouse",
     "private_kafka",
     "shared_endpoint",

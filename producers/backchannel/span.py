@@ -113,6 +113,10 @@ class Span(Scope):
         else:
             self._outlet.count_repaired(1)
 
+    def elapsed_us(self) -> int:
+        """Returns the time since the start."""
+        return self._outlet.clock.monotonic_us() - self._started_us
+
     def first_token(self) -> None:
         """Notes that the first token of a streamed answer is there; only the first call counts."""
         if "ttft_us" not in self._fields:
