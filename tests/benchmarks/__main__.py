@@ -16,12 +16,14 @@ from benchmarks.results import Result, show, write
 BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
     "track": in_the_bot.track,
     "interaction": in_the_bot.interaction,
+    "import": in_the_bot.imports,
     "produce": in_the_bot.produce,
     "windows": in_the_stream.windows,
     "sink": in_the_sink.sink,
     "whole": whole.whole,
 }
-"""`whole` reports alert_delay, queryable_delay, query, memory and idle_cpu, all of one stack."""
+"""`track` also reports cpu and loop_delay,
+`whole` reports alert_delay, queryable_delay, query, memory and idle_cpu, all of one stack."""
 
 
 def main() -> None:

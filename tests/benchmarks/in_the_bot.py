@@ -1,9 +1,13 @@
-"""What the producer costs the bot, and how much one process delivers."""
+"""What the producer costs the bot, and how much one process delivers, beside its peers."""
 
 import asyncio
 import contextlib
+import json
+import os
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
@@ -14,46 +18,95 @@ from backchannel.events import Interaction, SealedBatch, encode_event
 from backchannel.kafka import KafkaTransport
 from backchannel_deploy.topics import ensure_topics
 from benchmarks.results import Result, percentile
+from benchmarks.swallow import swallow
 from benchmarks.traffic import batches, interactions
 from support.broker import BrokerProcess
 
-PACE = 5_000  # events a second while calls are timed
-TIMED = 50_000
 DELIVERED = 400_000
+
+ROOT = Path(__file__).parents[2]
+PEERS = ROOT / "build" / "peers" / "bin" / "python"
+SUBJECTS = {
+    # name: (module under benchmarks.subjects, interpreter)
+    "floor": ("floor", sys.executable),
+    "backchannel": ("ours", sys.executable),
+    "opentelemetry-sdk": ("opentelemetry_sdk", str(PEERS)),
+    "posthog": ("posthog_sdk", str(PEERS)),
+    "langfuse": ("langfuse_sdk", str(PEERS)),
+}
+IMPORTS = 7
 
 
 def track(home: Path) -> Iterable[Result]:
-    """One call of `track()` with an event that exists, 5,000 a second, while they are sent."""
-    events = list(interactions(2_000, start_us=SYSTEM_CLOCK.now_us(), step_us=1_000))
-
-    async def timed(producer: Producer) -> list[float]:
-        return await _paced(lambda index: producer.track(events[index % len(events)]))
-
-    return _costs("track", asyncio.run(_with_producer(home, timed)))
+    """One call with an event that exists, 5,000 a second, while they are sent: its time, the
+    process's time for each delivered event, and how late a timer of the same loop is."""
+    for name, found in _beside_peers(home, "call"):
+        yield from _rows("track", name, found, "call")
+        yield Result("cpu", name, "per_event", found["cpu_us"], "us")
+        yield Result("cpu", name, "delivered", 100 * found["delivered"], "percent")
+    for name, found in _beside_peers(home, "delay"):
+        yield from _rows("loop_delay", name, found, "delay")
 
 
 def interaction(home: Path) -> Iterable[Result]:
-    """The whole `async with producer.interaction(...)` block around nothing, at the same pace."""
+    """The whole block around a turn that does nothing, at the same pace."""
+    for name, found in _beside_peers(home, "block"):
+        yield from _rows("interaction", name, found, "block")
 
-    async def timed(producer: Producer) -> list[float]:
-        spent: list[float] = []
-        started = time.perf_counter()
-        for index in range(TIMED):
-            before = time.perf_counter_ns()
-            async with producer.interaction(
-                conversation_id=f"c-{index % 500}", model="m", endpoint="/chat"
-            ) as turn:
-                turn.usage(input_tokens=300, output_tokens=40)
-            spent.append((time.perf_counter_ns() - before) / 1000)
-            await _keep_pace(started, index)
-        return spent
 
-    return _costs("interaction", asyncio.run(_with_producer(home, timed)))
+def imports(home: Path) -> Iterable[Result]:
+    """`import` of each in a fresh interpreter, beside an interpreter that imports nothing."""
+    for name, (interpreter, statement) in {
+        "floor": (sys.executable, ""),
+        "backchannel": (sys.executable, "import backchannel"),
+        "opentelemetry-sdk": (str(PEERS), "import opentelemetry.sdk.trace.export"),
+        "posthog": (str(PEERS), "import posthog"),
+        "langfuse": (str(PEERS), "import langfuse"),
+    }.items():
+        spent_ms = []
+        for _ in range(IMPORTS):
+            started = time.perf_counter()
+            subprocess.run([interpreter, "-c", statement], check=True, cwd=home)
+            spent_ms.append((time.perf_counter() - started) * 1000)
+        yield Result("import", name, "p50", percentile(spent_ms, 500), "ms")
+
+
+def _beside_peers(home: Path, phase: str) -> Iterator[tuple[str, dict[str, float]]]:
+    broker = BrokerProcess(home / f"kafka-{phase}")
+    broker.start()
+    try:
+        asyncio.run(ensure_topics(broker.bootstrap, clock=SYSTEM_CLOCK))
+        with swallow() as endpoint:
+            for name, (module, interpreter) in SUBJECTS.items():
+                where = broker.bootstrap if name == "backchannel" else endpoint
+                yield name, _figures(interpreter, module, where, phase)
+    finally:
+        broker.stop()
+
+
+def _figures(interpreter: str, module: str, *arguments: str) -> dict[str, float]:
+    """Runs a subject in a process of its own; returns what it printed last."""
+    done = subprocess.run(
+        [interpreter, "-m", f"benchmarks.subjects.{module}", *arguments],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # some peers tell of every queue that is full
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        timeout=120,
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _rows(bench: str, name: str, found: dict[str, float], phase: str) -> Iterator[Result]:
+    for metric in ("p50", "p99"):
+        if f"{phase}_{metric}" in found:
+            yield Result(bench, name, metric, found[f"{phase}_{metric}"], "us")
 
 
 def produce(home: Path) -> Iterable[Result]:
     """Acknowledged events a second: sealed batches, `track()` of events that exist, and beside it
-    aiokafka with a record for each of the same events."""
+    aiokafka and confluent-kafka with a record for each event."""
     return asyncio.run(_produce(home))
 
 
@@ -72,6 +125,11 @@ async def _produce(home: Path) -> list[Result]:
         results.append(Result("produce", "backchannel", "events_per_s", rate, "events_per_s"))
         rate = await _aiokafka_rate(kafka, events)
         results.append(Result("produce", "aiokafka", "events_per_s", rate, "events_per_s"))
+        found = await asyncio.to_thread(
+            _figures, str(PEERS), "confluent", kafka, str(DELIVERED // 2)
+        )
+        rate = found["events_per_s"]
+        results.append(Result("produce", "confluent-kafka", "events_per_s", rate, "events_per_s"))
     return results
 
 
@@ -116,40 +174,6 @@ async def _aiokafka_rate(kafka: str, events: Sequence[Interaction]) -> float:
             await producer.send("chat.events", encode_event(events[index % len(events)]))
         await producer.flush()
         return count / (time.perf_counter() - started)
-
-
-async def _with_producer(
-    home: Path, timed: Callable[[Producer], Awaitable[list[float]]]
-) -> list[float]:
-    async with _broker(home) as kafka, Producer(kafka) as producer:
-        producer.track(next(iter(interactions(1, start_us=SYSTEM_CLOCK.now_us(), step_us=1))))
-        await producer.flush(10)
-        return await timed(producer)
-
-
-async def _paced(call: Callable[[int], object]) -> list[float]:
-    spent: list[float] = []
-    started = time.perf_counter()
-    for index in range(TIMED):
-        before = time.perf_counter_ns()
-        call(index)
-        spent.append((time.perf_counter_ns() - before) / 1000)
-        await _keep_pace(started, index)
-    return spent
-
-
-async def _keep_pace(started: float, index: int) -> None:
-    """Sleeps once in fifty events, as long as it takes to be on time."""
-    if index % 50 == 49:
-        ahead = (index + 1) / PACE - (time.perf_counter() - started)
-        await asyncio.sleep(max(0.0, ahead))
-
-
-def _costs(bench: str, spent_us: Sequence[float]) -> list[Result]:
-    return [
-        Result(bench, "backchannel", "p50", percentile(spent_us, 500), "us"),
-        Result(bench, "backchannel", "p99", percentile(spent_us, 990), "us"),
-    ]
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,9 @@ from rich.table import Table
 __all__ = ["Result", "machine", "percentile", "show", "write"]
 
 
+OURS = "backchannel"
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """One figure: which benchmark, of whom, what, how much."""
@@ -48,11 +51,16 @@ def show(results: Sequence[Result], console: Console) -> None:
     """Prints the table, with the machine above it."""
     facts = machine()
     console.print(f"\n{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}")
-    table = Table("bench", "subject", "metric", "value", "unit", box=None, pad_edge=False)
-    table.columns[3].justify = "right"
-    for result in results:
-        value = f"{result.value:,.0f}" if result.value >= 1000 else f"{result.value:,.2f}"
-        table.add_row(result.bench, result.subject, result.metric, value, result.unit)
+    table = Table(
+        "bench", "subject", "metric", "value", "unit", "to ours", box=None, pad_edge=False
+    )
+    table.columns[3].justify = table.columns[5].justify = "right"
+    ours = {(each.bench, each.metric): each.value for each in results if each.subject == OURS}
+    for each in results:
+        value = f"{each.value:,.0f}" if each.value >= 1000 else f"{each.value:,.2f}"
+        beside = ours.get((each.bench, each.metric), 0.0)
+        ratio = f"{each.value / beside:,.2f}" if beside and each.subject != OURS else ""
+        table.add_row(each.bench, each.subject, each.metric, value, each.unit, ratio)
     console.print(table)
 
 
