@@ -36,14 +36,16 @@ class Encoding:
     """
 
     def __init__(self, model: type[Envelope]) -> None:
-        schemas = {name: _inner(schema) for name, schema in _field_schemas(model).items()}
+        outer = _field_schemas(model)
+        schemas = {name: _inner(schema) for name, schema in outer.items()}
+        required = {name for name, schema in outer.items() if schema["type"] != "default"}
         self._defaults = {
             name: _UNLIKE_ANY
             if field.default_factory in (new_event_id, SYSTEM_CLOCK.now_us)
             else field.get_default(call_default_factory=True)
             for name, field in model.model_fields.items()
         }
-        self._check = _typed_dict_validator(schemas)
+        self._check = _typed_dict_validator(schemas, required)
         # A dict can be changed after its event was made.
         self._checks = [
             (name, SchemaValidator(schema).validate_python)
@@ -113,11 +115,13 @@ def _inner(schema: Any) -> Any:
     return schema["schema"] if schema["type"] == "default" else schema
 
 
-def _typed_dict_validator(schemas: dict[str, Any]) -> Callable[[Fields], Fields]:
+def _typed_dict_validator(
+    schemas: dict[str, Any], required: set[str]
+) -> Callable[[Fields], Fields]:
     of_fields: Any = {
         "type": "typed-dict",
         "fields": {
-            name: {"type": "typed-dict-field", "schema": schema, "required": False}
+            name: {"type": "typed-dict-field", "schema": schema, "required": name in required}
             for name, schema in schemas.items()
         },
         "extra_behavior": "forbid",

@@ -13,6 +13,7 @@ from backchannel.events import (
     COUNT_MAX,
     EVENT_TYPES,
     Accepted,
+    Component,
     Event,
     Interaction,
     encode_event,
@@ -124,3 +125,10 @@ def test_a_dict_that_was_changed_after_its_event_was_made_is_checked() -> None:
     event.attributes["note"] = "x" * 2_000
     with pytest.raises(ValidationError):
         encoding_of(Interaction).said(event)
+
+
+def test_a_field_that_is_missing_is_refused_however_the_event_is_made() -> None:
+    with pytest.raises(ValidationError, match="name"):
+        encoding_of(Component).checked({"duration_us": 1})
+    with pytest.raises(ValidationError, match="name"):
+        encoding_of(Component).said(Component.model_construct(duration_us=1))

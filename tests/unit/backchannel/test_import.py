@@ -1,0 +1,49 @@
+"""What `import backchannel` brings into a bot's process."""
+
+import subprocess
+import sys
+
+ALLOWED = {
+    "annotated_types",
+    "backchannel",
+    "pydantic",
+    "pydantic_core",
+    "typing_extensions",
+    "typing_inspection",
+}
+"""aiokafka comes later, in the sender's own thread: it takes a quarter of a second."""
+
+
+def test_importing_it_imports_the_standard_library_pydantic_and_nothing_else() -> None:
+    program = (
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        "import backchannel\n"
+        "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+
+    strange = {
+        name
+        for name in done.stdout.split()
+        if name not in sys.stdlib_module_names and not name.startswith("_sysconfigdata")
+    }
+    assert strange <= ALLOWED
+
+
+def test_importing_it_starts_no_thread_and_opens_nothing() -> None:
+    program = (
+        "import sys, threading\n"
+        "opened = []\n"
+        "watch = ('socket.', 'subprocess.', 'os.fork')\n"
+        "sys.addaudithook(lambda name, _: name.startswith(watch) and opened.append(name))\n"
+        "import backchannel\n"
+        "print(threading.active_count(), opened)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout.strip() == "1 []"
