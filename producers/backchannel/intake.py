@@ -37,6 +37,7 @@ Texts = Sequence[tuple[str, str]]
 """Prompts and replies: the part that each is, and the text."""
 
 _NEVER = 2**63
+_AFTER_ACCEPTANCE: tuple[DropReason, ...] = ("displaced", "refused", "spill_damaged", "unsent")
 _OURS = frozenset({"producer_id", "seq", "schema_version"})
 
 
@@ -55,6 +56,7 @@ class Intake:
         privacy: Privacy | None = None,
         sampling: Sampling | None = None,
         disabled: bool = False,
+        displace: bool = False,
     ) -> None:
         self.wake: Callable[[], None] = lambda: None
         self.on_texts: Callable[[Fields, Stamps, Texts], None] | None = None
@@ -64,6 +66,7 @@ class Intake:
         self._privacy.failed = self._count_masking_failure
         self._pseudonymises = self._privacy.pseudonymises
         self._sampling = sampling
+        self._displace = displace
         self._shut: DropReason | None = "disabled" if disabled else None
         self._abandoned = False
         self.restart(producer_id)
@@ -101,6 +104,11 @@ class Intake:
         self._fields_repaired = 0
         self._sampled_out = 0
         self._masking_failures = 0
+        self._spilled = 0
+        self._spill_bytes = 0
+        self._spill_failures = 0
+        self._spill_damaged = 0
+        self._recovered = 0
         self._dropped: Counter[DropReason] = Counter()
 
     # The bot's side.
@@ -190,7 +198,8 @@ class Intake:
     def _put(self, key: str, line: bytes, bytes_max: int) -> Literal["ok", "wake", "full"]:
         """Puts a line at the end, if there is room. Only under the lock."""
         accepted_bytes = self._accepted_bytes + len(line) + EVENT_OVERHEAD_BYTES
-        if accepted_bytes - self._settled_bytes > bytes_max:
+        excess = accepted_bytes - self._settled_bytes - bytes_max
+        if excess > 0 and not (self._displace and self._make_room(excess)):
             self._dropped["buffer_full"] += 1
             return "full"
         self._accepted += 1
@@ -256,7 +265,25 @@ class Intake:
                 batches=self._batches,
                 reconnects=self._reconnects,
                 partitions=self._partitions,
+                spilled=self._spilled,
+                spill_bytes=self._spill_bytes,
+                spill_failures=self._spill_failures,
+                spill_damaged=self._spill_damaged,
+                recovered=self._recovered,
             )
+
+    def _make_room(self, excess: int) -> bool:
+        """Drops the oldest events that the sender has not taken yet. Under the lock."""
+        while excess > 0 and self._lines:
+            _, line = self._lines.popleft()
+            freed = len(line) + EVENT_OVERHEAD_BYTES
+            excess -= freed
+            self._taken += 1
+            self._taken_bytes += freed
+            self._settled += 1
+            self._settled_bytes += freed
+            self._dropped["displaced"] += 1
+        return excess <= 0
 
     # The sender's side. One thread.
 
@@ -281,18 +308,48 @@ class Intake:
             self._taken_bytes += count * EVENT_OVERHEAD_BYTES
             return lines
 
-    def settle(self, events: int, line_bytes: int, lost: DropReason | None = None) -> None:
-        """Counts a batch as acknowledged, or as lost for a reason, and frees its bytes."""
+    def settle(
+        self, events: int, line_bytes: int, lost: DropReason | None = None, *, spilled: bool = False
+    ) -> None:
+        """Counts a batch as acknowledged, or as lost for a reason, and frees its bytes: those of
+        one that was ``spilled`` are free already."""
         with self._lock:
             if self._abandoned:  # its events are counted as unsent already
                 return
             self._settled += events
-            self._settled_bytes += line_bytes + events * EVENT_OVERHEAD_BYTES
+            if spilled:
+                self._spilled -= events
+            else:
+                self._settled_bytes += line_bytes + events * EVENT_OVERHEAD_BYTES
             if lost is None:
                 self._acked += events
                 self._batches += 1
             else:
                 self._dropped[lost] += events
+
+    def spill(self, events: int, line_bytes: int) -> None:
+        """Frees the bytes of a batch that is on disk from now on."""
+        with self._lock:
+            if self._abandoned:
+                return
+            self._spilled += events
+            self._settled_bytes += line_bytes + events * EVENT_OVERHEAD_BYTES
+
+    def note_spill(self, size: int, damaged: int) -> None:
+        """Notes how much is on disk, and how many batches of it could not be read so far."""
+        with self._lock:
+            self._spill_bytes = size
+            self._spill_damaged = damaged
+
+    def count_spill_failure(self) -> None:
+        """Counts a disk that could not be used."""
+        with self._lock:
+            self._spill_failures += 1
+
+    def count_recovered(self, events: int) -> None:
+        """Counts events of an earlier process that are acknowledged now."""
+        with self._lock:
+            self._recovered += events
 
     def connected(self, partitions: int) -> None:
         """Notes how many partitions there are."""
@@ -305,14 +362,14 @@ class Intake:
             self._reconnects += 1
 
     def abandon(self) -> None:
-        """Gives up what is held: it counts as unsent. Nothing is settled after that."""
+        """Gives up what is held in memory: it counts as unsent. Nothing is settled after that."""
         with self._lock:
             self._shut = self._shut or "closed"
             self._abandoned = True
-            unsent = self._accepted - self._settled
+            unsent = self._accepted - self._settled - self._spilled
             if unsent:
                 self._dropped["unsent"] += unsent
-            self._settled = self._accepted
+            self._settled += unsent
             self._settled_bytes = self._accepted_bytes
             self._lines.clear()
 
@@ -334,7 +391,17 @@ class Intake:
     @property
     def lost(self) -> int:
         """Accepted events that are lost so far."""
-        return self._dropped["refused"] + self._dropped["unsent"]
+        return sum(self._dropped[reason] for reason in _AFTER_ACCEPTANCE)
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of what is accepted and not settled."""
+        return self._accepted_bytes - self._settled_bytes
+
+    @property
+    def under_way_bytes(self) -> int:
+        """Memory of what the sender has taken, of that."""
+        return self._taken_bytes - self._settled_bytes
 
     def _wake_sender(self) -> None:
         try:

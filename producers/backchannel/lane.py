@@ -2,14 +2,34 @@
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from backchannel.events import SealedBatch, seal
 
-__all__ = ["Lane"]
+if TYPE_CHECKING:
+    from backchannel.spool import Spooled
+
+__all__ = ["Lane", "Parcel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A sealed batch, in memory or on disk, and what its events are counted as."""
+
+    count: int
+    line_bytes: int
+    """Bytes of its lines, if it is in memory and ours."""
+    batch: SealedBatch | None
+    """Its bytes; ``None`` while they are on disk alone."""
+    place: "Spooled | None" = None
+    own: bool = True
+    """Whether its events are of this producer; else an earlier one left them behind."""
 
 
 class Lane:
-    """What is to be sent to one partition.
+    """What is to be sent to one partition: the parcel under way, the parcels that wait behind it,
+    and the lines that are not sealed yet. In this order, so that no event overtakes another.
 
     One batch at a time, because readers drop every ``pseq`` that is not above the last: were two
     under way, the first could be sent again after the second was stored, and be taken for a
@@ -20,26 +40,40 @@ class Lane:
     def __init__(self, partition: int) -> None:
         self.partition = partition
         self.lines: deque[bytes] = deque()
-        self.sealed: SealedBatch | None = None
-        """The batch under way; the same bytes are sent again until it is settled."""
-        self.sealed_line_bytes = 0
+        self.waiting: deque[Parcel] = deque()
+        """Sealed before their turn: only what was spilled to disk, or was to be."""
+        self.under_way: Parcel | None = None
+        """The same bytes are sent again until it is settled."""
         self.filled = asyncio.Event()
-        """Set when there are events to seal; cleared by whoever waits for it."""
+        """Set when there is something to send; cleared by whoever waits for it."""
         self.dealt = 0
-        """Events that were ever put in."""
+        """Events of this producer that were ever put in."""
         self.settled = 0
-        """Events that are acknowledged or lost."""
+        """Those of them that are acknowledged or lost."""
         self._pseq = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to send."""
+        return not (self.under_way or self.waiting or self.lines)
 
     def put(self, line: bytes) -> None:
         """Puts an event at the end."""
         self.lines.append(line)
         self.dealt += 1
 
-    def seal(self, producer_id: str, origin: str, bytes_max: int) -> SealedBatch:
-        """Freezes the oldest events into the next batch, at most ``bytes_max`` unless one event is
-        larger than that. Needs at least one event."""
-        assert self.sealed is None, "one batch at a time"
+    def next(self, producer_id: str, origin: str, bytes_max: int) -> Parcel:
+        """Returns what is to be sent now, and keeps it under way. Needs something to send."""
+        if self.under_way is None:
+            if self.waiting:
+                self.under_way = self.waiting.popleft()
+            else:
+                self.under_way = self.seal(producer_id, origin, bytes_max)
+        return self.under_way
+
+    def seal(self, producer_id: str, origin: str, bytes_max: int) -> Parcel:
+        """Freezes the oldest lines into the next batch, at most ``bytes_max`` unless one event is
+        larger than that. Needs at least one line. The batch must be sent, or wait, from now on."""
         lines = self.lines
         chosen = [lines.popleft()]
         size = len(chosen[0])
@@ -48,14 +82,14 @@ class Lane:
             chosen.append(line)
             size += 1 + len(line)
         self._pseq += 1
-        self.sealed = seal(chosen, producer_id=producer_id, pseq=self._pseq, origin=origin)
-        self.sealed_line_bytes = size - (len(chosen) - 1)
-        return self.sealed
+        batch = seal(chosen, producer_id=producer_id, pseq=self._pseq, origin=origin)
+        return Parcel(batch.count, size - (len(chosen) - 1), batch)
 
-    def settle(self) -> int:
-        """The batch under way is acknowledged or lost. Returns how many events were in it."""
-        assert self.sealed is not None, "a batch is under way"
-        count = self.sealed.count
-        self.settled += count
-        self.sealed = None
-        return count
+    def settle(self) -> Parcel:
+        """The parcel under way is acknowledged or lost. Returns it."""
+        parcel = self.under_way
+        assert parcel is not None, "a batch is under way"
+        if parcel.own:
+            self.settled += parcel.count
+        self.under_way = None
+        return parcel

@@ -12,6 +12,7 @@ from typing import Any, Self, Unpack
 
 from backchannel.clock import SYSTEM_CLOCK, Clock
 from backchannel.content import ContentIntake
+from backchannel.drop_watch import DropWatch, OnDrop
 from backchannel.errors import SettingsError
 from backchannel.events import new_event_id
 from backchannel.events.topics import CONTENT
@@ -49,7 +50,9 @@ class Producer(Recorder):
     Celery) with ``with`` or ``close_sync``.
 
     All the ways in are safe in any thread and task, before the broker is there and while it is
-    gone. What can't be sent is counted in ``stats()``, by reason.
+    gone. What can't be sent is counted in ``stats()``, by reason, and told to
+    ``on_drop(reason, count)``: once it has started, at most once a second, in a thread of its own,
+    and a last time when it ends.
 
     ``prices`` are your own, by model: ``{"my-model": {"input": 0.15, "output": 0.6}}`` in dollars a
     million tokens; they win over the table of the extra ``prices``.
@@ -66,6 +69,7 @@ class Producer(Recorder):
         transport: Transport | None = None,
         content_transport: Transport | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        on_drop: OnDrop | None = None,
         prices: Mapping[str, Mapping[str, Any]] | None = None,
         **settings: Unpack[SettingsArguments],
     ) -> None:
@@ -88,7 +92,9 @@ class Producer(Recorder):
             privacy=privacy,
             sampling=sampling_of(self.settings),
             disabled=self.settings.disabled,
+            displace=self.settings.on_full == "drop_oldest",
         )
+        self._on_drop = on_drop
         self._stamps, _ = Stamps.none(privacy).bind(_stamped(self.settings))
         super().__init__(Outlet(self._intake, self._stamps, clock, PriceBook(own)))
         self.health_sources: list[HealthSource] = []
@@ -156,7 +162,8 @@ class Producer(Recorder):
         """Takes nothing any more, delivers what is held, for ``timeout`` seconds at most, and ends.
 
         Returns how many events were not acknowledged: they are counted as ``unsent``, though some
-        may have been stored. Closing again returns 0.
+        may have been stored. What was spilled to disk is not among them: the next process sends it.
+        Closing again returns 0.
         """
         lost = self._intake.lost
         closing = self._begin_close(timeout)
@@ -230,6 +237,7 @@ class Producer(Recorder):
     def restart_in_child(self) -> None:
         """Begins anew in a process that was forked: with an id, a buffer and counts of its own.
         It is called by the fork itself."""
+        self._thread.leave_to_parent()
         keep_inherited((self._thread, self._transport))
         self._intake.restart(new_event_id())
         self._outlet.in_flight.clear()
@@ -244,10 +252,12 @@ class Producer(Recorder):
 
     def _new_thread(self) -> SenderThread:
         heartbeat = Heartbeat(self._intake, self._stamps, self.health_sources, self._clock)
+        drops = None if self._on_drop is None else DropWatch(self._intake, self._on_drop)
         return SenderThread(
             self._intake,
             self._transport,
             heartbeat,
+            drops,
             self.settings,
             self._clock,
             (self._content.intake, self._content.transport) if self._content else None,

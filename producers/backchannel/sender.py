@@ -1,19 +1,25 @@
 """Takes events out of the intake, groups them by partition, and sees sealed batches delivered."""
 
 import asyncio
+import contextlib
 import logging
 import traceback
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from backchannel.clock import Clock
 from backchannel.errors import BrokenError, RefusedError, UnreachableError
 from backchannel.events import SealedBatch, partition_of
 from backchannel.intake import Intake, Line
-from backchannel.lane import Lane
+from backchannel.lane import Lane, Parcel
 from backchannel.outage import Outage
 from backchannel.settings import ProducerSettings
+from backchannel.stats import DropReason
 from backchannel.transport import Transport
+
+if TYPE_CHECKING:
+    from backchannel.overflow import Overflow
 
 __all__ = ["Sender"]
 
@@ -30,6 +36,12 @@ _AWAY_AFTER_S = 5.0
 _STALLED_AFTER_S = 30.0
 """Without an answer for this long the connection is made anew: the broker may have come back
 under another address, which only the first addresses know. Sending twice is harmless."""
+_SPILL_LOOK_S = 0.05
+"""How often memory is looked at, where it may spill to disk."""
+_SPILL_RETRY_S = 2.0
+"""How long a disk that is full or fails is left alone."""
+_ADOPT_S = 30.0
+"""How often leftovers of processes that ended meanwhile are looked for."""
 
 
 class Sender:
@@ -41,6 +53,7 @@ class Sender:
         self._intake = intake
         self._transport = transport
         self._settings = settings
+        self._overflow = _overflow(intake, settings)
         self._lanes: list[Lane] = []
         self._outage = Outage(settings.kafka, clock)
         self._awake = asyncio.Event()
@@ -51,6 +64,8 @@ class Sender:
         self._late: set[int] = set()
         """Partitions whose batch has been waiting for an answer for too long."""
         self._told: set[str] = set()
+        displaces = settings.on_full == "drop_oldest"
+        self._under_way_bytes_max = settings.buffer_bytes_max // (4 if displaces else 1)
 
     def wake(self) -> None:
         """There is something to do. Only from the sender's own loop."""
@@ -58,6 +73,16 @@ class Sender:
 
     async def run(self) -> None:
         """Connects, sends, connects anew, for as long as it takes. Ends only by cancellation."""
+        spilling = asyncio.ensure_future(self._spill(self._overflow)) if self._overflow else None
+        try:
+            await self._connect_for_ever()
+        finally:
+            if spilling is not None:
+                spilling.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await spilling
+
+    async def _connect_for_ever(self) -> None:
         backoff_s = _BACKOFF_S[0]
         while True:
             settled = self._intake.settled
@@ -79,6 +104,7 @@ class Sender:
         Returns how many of those events are not acknowledged.
         """
         accepted, lost = self._intake.accepted, self._intake.lost
+        held = accepted - self._intake.settled
         due: list[tuple[Lane, int]] | None = None
         self._hurry_to = accepted
         self._awake.set()
@@ -94,7 +120,19 @@ class Sender:
             waiting = accepted - self._intake.settled
         else:
             waiting = sum(max(0, dealt - lane.settled) for lane, dealt in due)
-        return waiting + self._intake.lost - lost
+        # Events that came later may have been lost meanwhile, too: those displace the oldest.
+        return min(held, max(0, waiting) + self._intake.lost - lost)
+
+    def spill_rest(self) -> None:
+        """Writes all that is held to disk, where there is one for it. Nothing is sent after it."""
+        if self._overflow is not None:
+            self._deal_now()
+            self._overflow.spill(self._lanes, under_way=True)
+
+    def close(self) -> None:
+        """Lets go of the disk."""
+        if self._overflow is not None:
+            self._overflow.close()
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         while not reached():
@@ -120,18 +158,64 @@ class Sender:
             await self._transport.close()
 
     def _open_lanes(self, partitions: int) -> None:
-        self._lanes += [Lane(number) for number in range(len(self._lanes), partitions)]
+        self._grow_lanes(partitions)
         for lane in self._lanes[partitions:]:
             # The topic was made anew with fewer partitions: what was meant for the others is lost.
-            while lane.sealed is not None or lane.lines:
-                if lane.sealed is None:
-                    self._seal(lane)
-                self._lose(lane, "the partition is gone")
+            while not lane.empty:
+                self._next(lane)
+                self._lose(lane, "refused", "the partition is gone")
         self._partitions = partitions
         self._intake.connected(partitions)
-        if all(lane.sealed is None for lane in self._lanes):
+        if self._overflow is not None:
+            self._overflow.note_partitions(partitions)
+            self._adopt(self._overflow)
+        if all(lane.under_way is None for lane in self._lanes):
             # Else the answer to the batch that is waiting says whether it is over.
             self._outage.ended()
+
+    def _grow_lanes(self, partitions: int) -> None:
+        self._lanes += [Lane(number) for number in range(len(self._lanes), partitions)]
+
+    # What memory cannot hold.
+
+    async def _spill(self, overflow: "Overflow") -> None:
+        while True:
+            try:
+                await self._spill_when_full(overflow)
+            except Exception as bug:  # noqa: BLE001  # as with sending: said, and gone on
+                self._say_once("spilling failed and starts anew", _where(bug))
+                await asyncio.sleep(_SPILL_RETRY_S)
+
+    async def _spill_when_full(self, overflow: "Overflow") -> None:
+        loop = asyncio.get_running_loop()
+        limit = self._settings.buffer_bytes_max // 2
+        next_spill_s, next_adoption_s = 0.0, loop.time() + _ADOPT_S
+        while True:
+            await asyncio.sleep(_SPILL_LOOK_S)
+            now_s = loop.time()
+            if self._intake.held_bytes > limit and now_s >= next_spill_s:
+                self._deal_now()
+                if not overflow.spill(self._lanes):
+                    next_spill_s = now_s + _SPILL_RETRY_S
+            if self._partitions and now_s >= next_adoption_s:
+                next_adoption_s = now_s + _ADOPT_S
+                self._adopt(overflow)
+
+    def _deal_now(self) -> None:
+        """Moves all that the intake has into the lanes, those of an earlier time if need be."""
+        if not self._partitions:
+            assert self._overflow is not None, (
+                "without a disk nobody deals before a broker is there"
+            )
+            self._partitions = self._overflow.partitions()
+            self._grow_lanes(self._partitions)
+        while lines := self._intake.take(_DEAL_EVENTS):
+            self._deal(lines)
+        self._tell_lanes()
+
+    def _adopt(self, overflow: "Overflow") -> None:
+        if overflow.adopt(self._lanes[: self._partitions]):
+            self._say_once("an earlier process's batches are lost", "the partition is gone")
 
     # From the intake into the lanes.
 
@@ -157,14 +241,20 @@ class Sender:
                     timer.cancel()
         accepted, before = self._intake.accepted, self._intake.taken
         while (left := accepted - self._intake.taken) > 0:
+            if self._intake.under_way_bytes > self._under_way_bytes_max:
+                # What the lanes have cannot be displaced any more, so they do not take much.
+                await self._until(lambda: self._intake.under_way_bytes <= self._under_way_bytes_max)
             self._deal(self._intake.take(min(left, _DEAL_EVENTS)))
             await asyncio.sleep(0)
         # Only now, so that idle lanes find all that has come and seal few and large batches.
-        for lane in self._lanes:
-            if lane.lines:
-                lane.filled.set()
+        self._tell_lanes()
         self._progress.set()
         return self._intake.taken > before
+
+    def _tell_lanes(self) -> None:
+        for lane in self._lanes:
+            if not lane.empty:
+                lane.filled.set()
 
     def _deal(self, lines: list[Line]) -> None:
         lanes, partitions, producer_id = self._lanes, self._partitions, self._intake.producer_id
@@ -175,14 +265,21 @@ class Sender:
 
     async def _serve(self, lane: Lane) -> None:
         while True:
-            while lane.sealed is None and not lane.lines:
+            while lane.empty:
                 lane.filled.clear()
                 await lane.filled.wait()
-            await self._deliver(lane, lane.sealed or self._seal(lane))
+            parcel = self._next(lane)
+            batch = parcel.batch
+            if batch is None and self._overflow is not None:
+                batch = self._overflow.load(parcel)
+            if batch is None:
+                self._lose(lane, "spill_damaged", "the disk did not give it back")
+            else:
+                await self._deliver(lane, batch)
 
-    def _seal(self, lane: Lane) -> SealedBatch:
+    def _next(self, lane: Lane) -> Parcel:
         settings = self._settings
-        return lane.seal(self._intake.producer_id, settings.origin, settings.batch_bytes_max)
+        return lane.next(self._intake.producer_id, settings.origin, settings.batch_bytes_max)
 
     async def _deliver(self, lane: Lane, batch: SealedBatch) -> None:
         overdue = asyncio.get_running_loop().call_later(_AWAY_AFTER_S, self._overdue, lane)
@@ -190,34 +287,50 @@ class Sender:
             async with asyncio.timeout(_STALLED_AFTER_S):
                 await self._transport.send(lane.partition, batch)
         except RefusedError as error:
-            self._lose(lane, str(error))
+            self._lose(lane, "refused", str(error))
         except TimeoutError as error:
             raise BrokenError(f"no answer for {_STALLED_AFTER_S:.0f} s") from error
         else:
-            line_bytes = lane.sealed_line_bytes
-            self._intake.settle(lane.settle(), line_bytes)
+            self._settle(lane)
             if not self._late:
                 self._outage.ended()
         finally:
             overdue.cancel()
             self._late.discard(lane.partition)
-        self._progress.set()
 
     def _overdue(self, lane: Lane) -> None:
         self._late.add(lane.partition)
         self._outage.began(f"no answer for {_AWAY_AFTER_S:.0f} s")
 
-    def _lose(self, lane: Lane, reason: str) -> None:
+    def _lose(self, lane: Lane, reason: DropReason, why: str) -> None:
         """Counts the batch under way as lost."""
-        line_bytes = lane.sealed_line_bytes
-        self._intake.settle(lane.settle(), line_bytes, "refused")
-        self._say_once("Kafka refused a batch, its events are lost and counted", reason)
+        self._settle(lane, reason)
+        self._say_once(f"a batch is lost ({reason}), its events are counted", why)
+
+    def _settle(self, lane: Lane, lost: DropReason | None = None) -> None:
+        parcel = lane.settle()
+        if self._overflow is not None:
+            self._overflow.forget(parcel, lost=lost is not None and lost != "spill_damaged")
+        if parcel.own:
+            spilled = parcel.place is not None
+            self._intake.settle(parcel.count, parcel.line_bytes, lost, spilled=spilled)
+        elif lost is None:
+            self._intake.count_recovered(parcel.count)
+        self._progress.set()
 
     def _say_once(self, what: str, why: str) -> None:
         """Logs what needs a person; once for each reason, however often it happens."""
         if why not in self._told:
             self._told.add(why)
             _log.error("%s: %s", what, why)
+
+
+def _overflow(intake: Intake, settings: ProducerSettings) -> "Overflow | None":
+    if settings.on_full != "spill":
+        return None
+    from backchannel.overflow import Overflow  # needs locks that not every system has
+
+    return Overflow(intake, settings)
 
 
 def _where(bug: BaseException) -> str:

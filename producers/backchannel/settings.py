@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from typing import Any, TypedDict
 
 from pydantic import SecretStr
@@ -22,6 +23,7 @@ _ORIGIN = re.compile(r"live|replay:[A-Za-z0-9_.-]{1,64}")
 _ADDRESS = re.compile(r"[^\s,:/]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}")
 _KEY_ID = re.compile(r"[A-Za-z0-9_.-]{0,32}")
 _COMPRESSIONS = ("", "gzip", "snappy", "lz4", "zstd")
+_ON_FULL = ("drop_newest", "drop_oldest", "spill")
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 
@@ -35,6 +37,9 @@ class SettingsArguments(TypedDict, total=False):
     origin: str
     disabled: bool
     buffer_bytes_max: int
+    on_full: str
+    spill_directory: str
+    spill_bytes_max: int
     batch_bytes_max: int
     linger_ms: int
     request_timeout_ms: int
@@ -85,6 +90,14 @@ class ProducerSettings:
     """Take nothing and start nothing: the same calls, no Kafka."""
     buffer_bytes_max: int = 32 * 1024 * 1024
     """Bound on the memory of everything that is accepted and not acknowledged yet."""
+    on_full: str = "drop_newest"
+    """What happens at that bound: ``drop_newest`` refuses new events, ``drop_oldest`` gives up the
+    oldest that are not on their way yet, ``spill`` moves what waits to disk."""
+    spill_directory: str = ""
+    """Where ``spill`` puts it; any number of processes may share it. What a process leaves behind
+    is sent by the next one."""
+    spill_bytes_max: int = 256 * 1024 * 1024
+    """Bound on the disk that one process takes; at it, new events are refused again."""
     batch_bytes_max: int = 256 * 1024
     """Size at which a batch is sealed; a single larger event is a batch of its own."""
     linger_ms: int = 20
@@ -237,6 +250,7 @@ def _mistakes(settings: ProducerSettings) -> list[str]:
         mistakes.append("origin must be live or replay:<id>, the id of letters, digits, _ . -")
     for name, least, most in (
         ("buffer_bytes_max", 64 * 1024, 2**40),
+        ("spill_bytes_max", 1024 * 1024, 2**40),
         ("batch_bytes_max", 1024, BATCH_BYTES_MAX // 2),
         ("linger_ms", 0, 10_000),
         ("request_timeout_ms", 100, 600_000),
@@ -252,6 +266,7 @@ def _mistakes(settings: ProducerSettings) -> list[str]:
         mistakes.append("user_id_key must have at least 16 characters")
     if not _KEY_ID.fullmatch(settings.user_id_key_id):
         mistakes.append("user_id_key_id must be of letters, digits, _ . - and at most 32 of them")
+    mistakes += _spill_mistakes(settings)
     if settings.compression not in _COMPRESSIONS:
         mistakes.append(f"compression must be one of {', '.join(_COMPRESSIONS[1:])}, or empty")
     return mistakes
@@ -259,3 +274,21 @@ def _mistakes(settings: ProducerSettings) -> list[str]:
 
 def _secret(value: SecretStr | str) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _spill_mistakes(settings: ProducerSettings) -> list[str]:
+    if settings.on_full not in _ON_FULL:
+        return [f"on_full must be one of {', '.join(_ON_FULL)}"]
+    if settings.on_full != "spill" or settings.disabled:
+        return []
+    if find_spec("fcntl") is None:
+        return ["on_full=spill needs locks on files that this system does not have"]
+    if not settings.spill_directory:
+        return ["on_full=spill needs spill_directory"]
+    try:
+        os.makedirs(settings.spill_directory, mode=0o700, exist_ok=True)
+    except OSError as error:
+        return [f"spill_directory cannot be made: {type(error).__name__}"]
+    if not os.access(settings.spill_directory, os.R_OK | os.W_OK | os.X_OK):
+        return ["spill_directory cannot be written"]
+    return []

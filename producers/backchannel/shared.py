@@ -1,9 +1,11 @@
 """The producer that a whole process shares: made once, found from anywhere."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any, Unpack
 
 from backchannel.clock import SYSTEM_CLOCK, Clock
+from backchannel.drop_watch import OnDrop
 from backchannel.errors import SettingsError
 from backchannel.producer import Producer
 from backchannel.settings import SettingsArguments
@@ -21,6 +23,8 @@ def init(
     *,
     transport: Transport | None = None,
     clock: Clock = SYSTEM_CLOCK,
+    on_drop: OnDrop | None = None,
+    prices: Mapping[str, Mapping[str, Any]] | None = None,
     **settings: Unpack[SettingsArguments],
 ) -> Producer:
     """Makes the process's producer from what a ``Producer`` takes, and returns it.
@@ -34,7 +38,9 @@ def init(
     global _shared
     first = _shared
     if first is None or first.closed:
-        _shared = Producer(kafka, transport=transport, clock=clock, **settings)
+        _shared = Producer(
+            kafka, transport=transport, clock=clock, on_drop=on_drop, prices=prices, **settings
+        )
         return _shared
     given: dict[str, Any] = {**settings, **({} if kafka is None else {"kafka": kafka})}
     differ = [name for name, value in given.items() if _setting(first, name) != value]

@@ -14,7 +14,9 @@ DropReason = Literal[
     "closed",  # offered after close()
     "disabled",  # offered to a producer that is switched off
     # Later: track() had returned True.
+    "displaced",  # made room for a newer event (on_full="drop_oldest")
     "refused",  # Kafka will never take the batch
+    "spill_damaged",  # the disk did not give back what was spilled to it
     "unsent",  # not acknowledged when close() had to give up
 ]
 """Why an event was not delivered."""
@@ -46,7 +48,7 @@ class ProducerStats:
     acked: int
     """Events that Kafka has acknowledged."""
     held: int
-    """Accepted events that are neither acknowledged nor lost."""
+    """Accepted events that are neither acknowledged nor lost, in memory or on disk."""
     held_bytes: int
     """Their memory, which ``buffer_bytes_max`` bounds."""
     dropped: Mapping[DropReason, int]
@@ -67,6 +69,18 @@ class ProducerStats:
     """Partitions of the topic; 0 until the broker has answered for the first time."""
     content: ContentStats = field(default_factory=ContentStats)
     """Prompts and replies, which count apart; zero where they are not captured."""
+
+    spilled: int = 0
+    """Those of ``held`` that are on disk. After ``close`` they are there for the next process."""
+    spill_bytes: int = 0
+    """Their files, and those taken over from earlier processes; ``spill_bytes_max`` bounds them."""
+    spill_failures: int = 0
+    """How often the disk could not be used. What was to be written stayed in memory."""
+    spill_damaged: int = 0
+    """Batches on disk that were of no use, of this producer or of earlier ones: torn, for a
+    partition that is not there any more, or left by an earlier one and refused."""
+    recovered: int = 0
+    """Events of earlier processes, found on disk and acknowledged. In no other count."""
 
     @property
     def refused(self) -> int:

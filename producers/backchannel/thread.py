@@ -11,9 +11,11 @@ import socket
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from backchannel.clock import Clock
+from backchannel.drop_watch import DropWatch
 from backchannel.heartbeat import Heartbeat
 from backchannel.intake import Intake
 from backchannel.sender import Sender
@@ -26,6 +28,8 @@ _log = logging.getLogger("backchannel")
 
 _FLUSH_SHARE = 0.9
 """How much of the time for closing goes to what is still held; the rest ends the connection."""
+_TELL_S = 0.2
+"""How long the end waits for the bot's ``on_drop``."""
 
 
 class SenderThread:
@@ -39,6 +43,7 @@ class SenderThread:
         intake: Intake,
         transport: Transport,
         heartbeat: Heartbeat,
+        drops: DropWatch | None,
         settings: ProducerSettings,
         clock: Clock,
         content: tuple[Intake, Transport] | None = None,
@@ -46,6 +51,7 @@ class SenderThread:
         self._intake = intake
         self._transport = transport
         self._heartbeat = heartbeat
+        self._drops = drops
         self._settings = settings
         self._clock = clock
         self._content = content
@@ -61,6 +67,12 @@ class SenderThread:
         """Whether there is or was a thread."""
         return self._loop is not None
 
+    def leave_to_parent(self) -> None:
+        """Closes the files of the disk in a forked child, so that the locks on them last as long as
+        the parent and no longer. Everything else of the parent's is left alone."""
+        if self._sender is not None:
+            self._sender.close()
+
     def start(self) -> None:
         """Starts the thread, once.
 
@@ -72,13 +84,12 @@ class SenderThread:
                 return
             # Loop and sender are there before the thread is, so that nobody has to wait for it.
             loop = _Loop()
-            feeds = [(self._intake, self._transport), *([self._content] if self._content else [])]
-            sender = Senders(
-                [
-                    Sender(intake, transport, self._settings, self._clock)
-                    for intake, transport in feeds
-                ]
-            )
+            senders = [Sender(self._intake, self._transport, self._settings, self._clock)]
+            if self._content is not None:
+                # Prompts and replies never touch the disk of the bot's machine.
+                in_memory = replace(self._settings, on_full="drop_newest")
+                senders.append(Sender(*self._content, in_memory, self._clock))
+            sender = Senders(senders)
             closing = loop.create_future()
             thread = threading.Thread(
                 target=self._run, args=(loop, sender, closing), name="backchannel", daemon=True
@@ -135,9 +146,12 @@ class SenderThread:
                 loop.set_exception_handler(_on_loop_error)
                 runner.run(self._send_until_closed(sender, closing))
         finally:
+            sender.close()
             self._intake.abandon()
             if self._content is not None:
                 self._content[0].abandon()
+            if self._drops is not None:
+                self._drops.tell(_TELL_S)
             self._ended.set_result(None)
 
     async def _send_until_closed(self, sender: "Senders", closing: "asyncio.Future[float]") -> None:
@@ -145,6 +159,8 @@ class SenderThread:
         interval_s = self._settings.health_interval_s
         if interval_s:
             work.append(asyncio.ensure_future(self._heartbeat.run(interval_s)))
+        if self._drops is not None:
+            work.append(asyncio.ensure_future(self._drops.run()))
         timeout_s = _FLUSH_SHARE * await closing
         if interval_s:
             # Half of the time for the bot's events, so that the last counts are right where Kafka
@@ -152,6 +168,7 @@ class SenderThread:
             await sender.flush(timeout_s := timeout_s / 2)
             self._heartbeat.end()
         await sender.flush(timeout_s)
+        sender.spill_rest()
         for task in work:
             task.cancel()
         await asyncio.wait(work)
@@ -178,6 +195,16 @@ class Senders:
     async def flush(self, timeout_s: float) -> int:
         """Flushes all of them; returns how many events and texts are not acknowledged."""
         return sum(await asyncio.gather(*(sender.flush(timeout_s) for sender in self._senders)))
+
+    def spill_rest(self) -> None:
+        """Writes what is held to disk, where there is one for it."""
+        for sender in self._senders:
+            sender.spill_rest()
+
+    def close(self) -> None:
+        """Lets go of the disk."""
+        for sender in self._senders:
+            sender.close()
 
 
 class _Loop(asyncio.SelectorEventLoop):
