@@ -128,6 +128,11 @@ class Turn(Span):
         """
         super().first_token()
 
+    def first_byte(self) -> None:
+        """Notes that the first byte of the response goes out; only the first call counts."""
+        if "ttfb_us" not in self._fields:
+            self._fields["ttfb_us"] = self._outlet.clock.monotonic_us() - self._started_us
+
     def start(self) -> Self:
         self._begin()
         return super().start()

@@ -61,6 +61,10 @@ class Interaction(Metered):
     duration_us: Us = 0
     ttft_us: Us | None = None
     """Time to the first token, for streamed answers."""
+    ttfb_us: Us | None = None
+    """Time to the first byte of an HTTP response's body."""
+    in_flight: Count | None = None
+    """Requests under way in the process when it began, itself included: the load it met."""
     streamed: bool = False
     components: Annotated[dict[Tag, Us], Field(max_length=64)] = Field(default_factory=dict)
     """Time in each part of the turn, e.g. ``rag_retrieval``, ``llm_generation``."""
