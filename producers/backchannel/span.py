@@ -117,6 +117,11 @@ class Span(Scope):
         """Returns the time since the start."""
         return self._outlet.clock.monotonic_us() - self._started_us
 
+    def set_default(self, **fields: Any) -> None:
+        """Sets those of the fields that nobody has set: what is said later than it is known."""
+        for name, value in fields.items():
+            self._fields.setdefault(name, value)
+
     def first_token(self) -> None:
         """Notes that the first token of a streamed answer is there; only the first call counts."""
         if "ttft_us" not in self._fields:
