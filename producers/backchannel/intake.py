@@ -61,6 +61,9 @@ class Intake:
         self.wake: Callable[[], None] = lambda: None
         self.on_texts: Callable[[Fields, Stamps, Texts], None] | None = None
         """Takes the texts of an event that was accepted; ``None`` where nobody wants them."""
+        self.observe: Callable[[type[Event], Fields], None] | None = None
+        """Is told of every event before sampling and bounds; ``None`` where nobody asks. It must
+        be quick, change nothing and raise nothing."""
         self._bytes_max = bytes_max
         self._privacy = privacy or Privacy()
         self._privacy.failed = self._count_masking_failure
@@ -165,6 +168,8 @@ class Intake:
                 # It was sent before: both are ours to give.
                 fields.pop("producer_id", None)
                 fields.pop("seq", None)
+            if self.observe is not None:
+                self.observe(model, fields)
             if self._pseudonymises:
                 self._privacy.pseudonymise(fields)
             if self._sampling is not None and not self._is_kept(model, fields, stamps):
@@ -217,6 +222,8 @@ class Intake:
         """
         _, prefix, encoding, _ = self._forms[Health]
         fields = encoding.said(health)
+        if self.observe is not None:
+            self.observe(Health, fields)
         self._privacy.pseudonymise(fields)
         self._privacy.mask(fields)
         body = encoding.json(fields)

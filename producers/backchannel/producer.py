@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from backchannel.clock import SYSTEM_CLOCK, Clock
 from backchannel.content import ContentIntake
@@ -30,8 +30,12 @@ from backchannel.sigterm import chain_sigterm
 from backchannel.stamps import Stamps
 from backchannel.stand_in import stand_in
 from backchannel.stats import ProducerStats
+from backchannel.tally import Tally
 from backchannel.thread import SenderThread
 from backchannel.transport import Transport
+
+if TYPE_CHECKING:
+    from backchannel.integrations.prometheus import MetricsApp
 
 __all__ = ["BoundProducer", "Producer"]
 
@@ -85,6 +89,7 @@ class Producer(Recorder):
             raise SettingsError(mistakes)
         self._clock = clock
         self._closed = False
+        self._tally: Tally | None = None
         privacy = privacy_of(self.settings)
         self._intake = Intake(
             new_event_id(),
@@ -205,6 +210,23 @@ class Producer(Recorder):
         """Whether somebody has closed it."""
         return self._closed
 
+    def metrics_app(self) -> "MetricsApp":
+        """Returns an ASGI application with ``/metrics`` for Prometheus and ``/metrics/latency`` as
+        JSON: what this process has done since the first such call. Needs the extra ``prometheus``.
+
+        Raises:
+            SettingsError: the extra is not installed.
+        """
+        try:
+            from backchannel.integrations.prometheus import MetricsApp
+        except ImportError as error:
+            told = 'metrics_app() needs an extra: pip install "backchannel[prometheus]"'
+            raise SettingsError([told]) from error
+        if self._tally is None:
+            self._tally = Tally()
+            self._intake.observe = self._tally.observe
+        return MetricsApp(self._tally, self.stats, self._outlet.in_flight.__len__)
+
     def stats(self) -> ProducerStats:
         """Returns what became of every event, as of now."""
         stats = self._intake.stats()
@@ -240,6 +262,8 @@ class Producer(Recorder):
         self._thread.leave_to_parent()
         keep_inherited((self._thread, self._transport))
         self._intake.restart(new_event_id())
+        if self._tally is not None:
+            self._tally.restart()
         self._outlet.in_flight.clear()
         if isinstance(self._transport, KafkaTransport):
             self._transport = self._transport.for_child()
