@@ -26,7 +26,7 @@ _UNLIKE_ANY = object()
 class Encoding:
     """How events of one type become fields, and fields become JSON. Immutable."""
 
-    __slots__ = ("_check", "_checks", "_defaults", "json")
+    __slots__ = ("_check", "_checks", "_defaults", "_nested", "json")
 
     json: Callable[[Fields], bytes]
     """Returns the JSON of checked fields.
@@ -52,9 +52,9 @@ class Encoding:
             for name, schema in schemas.items()
             if schema["type"] == "dict"
         ]
+        self._nested = [n for n, schema in schemas.items() if "'type': 'model'" in repr(schema)]
         # Models inside an event leave out their own defaults: that takes the slower serializer.
-        nested = "'type': 'model'" in repr(schemas)
-        self.json = _typed_dict_serializer(schemas) if nested else to_json
+        self.json = _typed_dict_serializer(schemas) if self._nested else to_json
 
     def said(self, event: Envelope) -> Fields:
         """Returns what an event says.
@@ -63,7 +63,7 @@ class Encoding:
             pydantic.ValidationError: it was made past its constructor, or changed, and is none.
         """
         own, defaults = event.__dict__, self._defaults
-        if event.__pydantic_extra__ is not None:  # the mark of Envelope.model_construct
+        if event.__pydantic_extra__ is not None:  # the mark of model_construct
             return self.checked({name: own[name] for name in defaults if name in own})
         fields = {
             name: value
@@ -75,6 +75,10 @@ class Encoding:
         for name, check in self._checks:
             if own[name]:
                 fields[name] = check(own[name], strict=True)
+        for name in self._nested:
+            for part in own[name]:
+                if part.__pydantic_extra__ is not None:
+                    type(part).model_validate(part.__dict__)
         return fields
 
     def checked(self, given: Fields) -> Fields:

@@ -100,7 +100,7 @@ class ProducerSettings:
     """Bound on the disk that one process takes; at it, new events are refused again."""
     batch_bytes_max: int = 256 * 1024
     """Size at which a batch is sealed; a single larger event is a batch of its own."""
-    linger_ms: int = 20
+    linger_ms: int = 50
     """How long an event may wait for others to share its batch."""
     request_timeout_ms: int = 15_000
     """How long an answer of the broker may take before the connection counts as dead."""

@@ -17,13 +17,27 @@ from backchannel.events.fields import (
     Weight,
 )
 
-__all__ = ["SCHEMA_VERSION", "Envelope"]
+__all__ = ["SCHEMA_VERSION", "Envelope", "Marked"]
 
 SCHEMA_VERSION = 1
 """Major version of the event schema. Within it fields are only added, each with a default."""
 
 
-class Envelope(BaseModel):
+class Marked(BaseModel):
+    """What was made past its constructor bears a mark, so that a producer checks it after all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @classmethod
+    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
+        """Makes it past its constructor: nothing is checked until a producer takes it."""
+        made = super().model_construct(_fields_set, **values)
+        # What was checked has None here, since it forbids fields that it does not know.
+        object.__setattr__(made, "__pydantic_extra__", {})
+        return made
+
+
+class Envelope(Marked):
     """The fields that every event has.
 
     A constructor is strict: an unknown field or a wrong type raises ``pydantic.ValidationError``.
@@ -32,8 +46,6 @@ class Envelope(BaseModel):
     An absent string is empty, an absent number is ``None``; a field that has its default is left
     out on the wire. Defaults are part of the contract and never change.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     event_id: EventId = Field(default_factory=new_event_id)
     """Unique for ever; the idempotency key for people. UUID version 7."""
@@ -66,14 +78,6 @@ class Envelope(BaseModel):
     variant: Label = ""
     prompt_name: Label = ""
     prompt_version: Label = ""
-
-    @classmethod
-    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
-        """Makes an event past its constructor: nothing is checked until a producer takes it."""
-        made = super().model_construct(_fields_set, **values)
-        # The mark by which a producer knows it: an event that was checked has None here.
-        object.__setattr__(made, "__pydantic_extra__", {})
-        return made
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copies the event; what is updated is checked as by the constructor.

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from backchannel.events.envelope import Envelope
+from backchannel.events.envelope import Envelope, Marked
 from backchannel.events.fields import (
     CostStatus,
     Count,
@@ -110,10 +110,8 @@ class LlmCall(Metered):
     batch_size: Count | None = None
 
 
-class Document(BaseModel):
+class Document(Marked):
     """One retrieved document: its name and how well it fits, never its text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     id: Label = ""
     score: SignedMillionths | None = None

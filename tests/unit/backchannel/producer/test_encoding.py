@@ -14,8 +14,10 @@ from backchannel.events import (
     EVENT_TYPES,
     Accepted,
     Component,
+    Document,
     Event,
     Interaction,
+    Retrieval,
     encode_event,
     judge,
 )
@@ -115,6 +117,13 @@ def test_fields_that_the_constructor_refuses_are_refused(wrong: dict[str, Any]) 
 def test_an_event_made_past_its_constructor_is_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         encoding_of(Interaction).said(Interaction.model_construct(**wrong))
+
+
+def test_a_document_made_past_its_constructor_is_checked() -> None:
+    event = Retrieval(documents=(Document.model_construct(id="x" * 300),))
+
+    with pytest.raises(ValidationError):
+        encoding_of(Retrieval).said(event)
 
 
 def test_a_dict_that_was_changed_after_its_event_was_made_is_checked() -> None:
