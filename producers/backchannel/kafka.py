@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from backchannel.errors import BrokenError, RefusedError, SettingsError, UnreachableError
 from backchannel.events import LINE_BYTES_MAX, SealedBatch
 from backchannel.events.topics import EVENTS
+from backchannel.forks import whole_import
 from backchannel.quiet import QuietClient
 from backchannel.settings import ProducerSettings
 
@@ -73,8 +74,9 @@ class KafkaTransport:
     async def connect(self) -> int:
         # Here and not above: the client takes a quarter of a second to import, which is nothing
         # in the sender's thread and much in the start of a bot.
-        from aiokafka import AIOKafkaProducer
-        from aiokafka.errors import KafkaError
+        with whole_import():
+            from aiokafka import AIOKafkaProducer
+            from aiokafka.errors import KafkaError
 
         self._quiet.begin()
         producer = AIOKafkaProducer(**self._options)

@@ -4,129 +4,38 @@ import asyncio
 import logging
 import subprocess
 import sys
-import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Self
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError
 
 from backchannel import Producer, ProducerSettings
 from backchannel.errors import BrokenError
 from backchannel.events import (
-    Accepted,
     Interaction,
-    OpenedBatch,
     SealedBatch,
-    judge,
-    open_batch,
     partition_key,
     partition_of,
 )
 from backchannel.events.topics import EVENTS
 from backchannel.kafka import KafkaTransport
 from support.broker import BrokerProcess, free_ports
+from support.stored import (
+    Load,
+    assert_counts_add_up,
+    assert_stored_exactly,
+    counted,
+    create_events_topic,
+    records_of,
+    track_all,
+    turn,
+)
 
 pytestmark = pytest.mark.integration
 
 StartBroker = Callable[[], BrokerProcess]
 
-CONVERSATIONS = 40
-BURST = 50
 LOST_ANSWERS = 5
-
-
-@dataclass(frozen=True)
-class Stored:
-    """One record as it lies in the topic."""
-
-    partition: int
-    batch: OpenedBatch
-
-
-async def create_events_topic(bootstrap: str) -> None:
-    topic = NewTopic(EVENTS.name, EVENTS.partitions, 1, topic_configs=EVENTS.configs())
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.create_topics([topic])
-    except TopicAlreadyExistsError:
-        pass  # on the shared broker another test was first
-    finally:
-        await admin.close()
-
-
-async def records_of(bootstrap: str, producer_id: str) -> list[Stored]:
-    """Every record of one producer, repeats included, each partition in its order."""
-    partitions = [TopicPartition(EVENTS.name, number) for number in range(EVENTS.partitions)]
-    found: list[Stored] = []
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
-    async with consumer, asyncio.timeout(60):
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning()
-        ends = await consumer.end_offsets(partitions)
-        while any([await consumer.position(each) < ends[each] for each in partitions]):
-            for partition, records in (await consumer.getmany(timeout_ms=200)).items():
-                batches = [open_batch(record.value, record.headers) for record in records]
-                found += [
-                    Stored(partition.partition, batch)
-                    for batch in batches
-                    if batch.producer_id == producer_id
-                ]
-    return found
-
-
-def counted(records: list[Stored]) -> list[tuple[int, Interaction]]:
-    """(partition, event) as readers count them: a record that is not above the last ``pseq`` of
-    its partition is a repeat."""
-    last_pseq: defaultdict[int, int] = defaultdict(int)
-    events: list[tuple[int, Interaction]] = []
-    for record in records:
-        pseq = record.batch.pseq
-        assert pseq is not None
-        if pseq <= last_pseq[record.partition]:
-            continue
-        assert pseq == last_pseq[record.partition] + 1, "a jump is a loss"
-        last_pseq[record.partition] = pseq
-        for line in record.batch.lines:
-            verdict = judge(line)
-            assert isinstance(verdict, Accepted)
-            assert isinstance(verdict.event, Interaction)
-            events.append((record.partition, verdict.event))
-    return events
-
-
-class Load:
-    """Tracks events from a thread of its own, in bursts, and keeps the ledger of those accepted."""
-
-    def __init__(self, producer: Producer, events_per_s: int) -> None:
-        self.accepted: list[Interaction] = []
-        self.offered = 0
-        self._producer = producer
-        self._pause_s = BURST / events_per_s
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    async def __aenter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._stopping.set()
-        await asyncio.to_thread(self._thread.join)
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._pause_s):
-            for _ in range(BURST):
-                event = turn(self.offered)
-                self.offered += 1
-                if self._producer.track(event):
-                    self.accepted.append(event)
 
 
 class LostAnswers(KafkaTransport):
@@ -143,39 +52,6 @@ class LostAnswers(KafkaTransport):
         if self._sent % 7 == 0 and len(self.lost) < LOST_ANSWERS:
             self.lost.append((partition, batch))
             raise BrokenError("the answer was lost")
-
-
-def turn(number: int) -> Interaction:
-    return Interaction(
-        conversation_id=f"c-{number % CONVERSATIONS}", request_id=str(number), input_tokens=number
-    )
-
-
-def track_all(producer: Producer, numbers: range) -> list[Interaction]:
-    events = [turn(number) for number in numbers]
-    assert all(producer.track(event) for event in events)
-    return events
-
-
-async def assert_stored_exactly(
-    bootstrap: str, producer: Producer, accepted: list[Interaction]
-) -> None:
-    """Each accepted event counts once, and those of a conversation are in the order of the bot."""
-    found = [
-        event for _, event in counted(await records_of(bootstrap, producer.stats().producer_id))
-    ]
-    by_conversation: defaultdict[str, list[str]] = defaultdict(list)
-    expected: defaultdict[str, list[str]] = defaultdict(list)
-    for event in found:
-        by_conversation[event.conversation_id].append(event.request_id)
-    for event in accepted:
-        expected[event.conversation_id].append(event.request_id)
-    assert by_conversation == expected
-
-
-def assert_counts_add_up(producer: Producer) -> None:
-    stats = producer.stats()
-    assert stats.offered == stats.acked + stats.held + sum(stats.dropped.values())
 
 
 async def until(reached: Callable[[], bool], timeout_s: float = 30) -> None:

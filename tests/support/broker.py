@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -51,8 +51,18 @@ class BrokerProcess:
     meanwhile call them through ``asyncio.to_thread``.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        advertised_port: int = 0,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
         self.data_dir = data_dir
+        self.proxied_port = 0
+        """Where a proxy connects to, if it is its port that is advertised."""
+        self._advertised_port = advertised_port
+        self._properties = dict(properties or {})
         self._config: BrokerConfig | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -74,7 +84,7 @@ class BrokerProcess:
             self._launch(self._config)
             return
         for attempt in range(START_ATTEMPTS):
-            port, controller_port = free_ports(2)
+            port, controller_port, self.proxied_port = free_ports(3)
             config = BrokerConfig(self.data_dir, port, controller_port, heap_mb=256)
             try:
                 self._launch(config)
@@ -111,6 +121,10 @@ class BrokerProcess:
     def _launch(self, config: BrokerConfig) -> None:
         java, jars = find_java(), fetch_jars(default_cache_dir())
         prepare(config, java, jars)
+        with config.properties_path.open("a", encoding="utf-8") as file:
+            # Of two lines for a setting the last one counts.
+            for name, value in {**self._proxied(config), **self._properties}.items():
+                file.write(f"{name}={value}\n")
         with (self.data_dir / "broker.log").open("ab") as output:
             self._process = _in_thread(
                 subprocess.Popen,
@@ -129,6 +143,21 @@ class BrokerProcess:
         except BaseException:
             self.kill()
             raise
+
+    def _proxied(self, config: BrokerConfig) -> dict[str, str]:
+        """A listener more, whose clients are sent back to the proxy's port."""
+        if not self._advertised_port:
+            return {}
+        host = config.host
+        return {
+            "listeners": f"PLAINTEXT://{config.bootstrap},PROXIED://{host}:{self.proxied_port},"
+            f"CONTROLLER://{host}:{config.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{config.bootstrap},"
+            f"PROXIED://{host}:{self._advertised_port}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,"
+            "CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+        }
 
     def _wait_until_ready(self, config: BrokerConfig) -> None:
         assert self._process is not None

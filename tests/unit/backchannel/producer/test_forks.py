@@ -116,6 +116,30 @@ def test_a_fork_while_other_threads_track_leaves_no_lock_behind() -> None:
     assert producer.close_sync() == 0
 
 
+def test_a_fork_while_the_kafka_client_is_imported_finds_it_whole() -> None:
+    code = (
+        "import os\n"
+        "from backchannel import Producer\n"
+        "from backchannel.events import Interaction\n"
+        "producer = Producer('127.0.0.1:1')\n"
+        "producer.track(Interaction())\n"  # its thread imports the client from now on
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    import aiokafka\n"
+        "    assert aiokafka.AIOKafkaProducer\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "producer.close_sync(0.1)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=30
+    )
+
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
 def test_a_closed_producer_stays_closed_in_the_child() -> None:
     producer = Producer(transport=MemoryTransport())
     producer.close_sync()
