@@ -2,6 +2,7 @@
 
 import pytest
 
+from backchannel import ProducerSettings
 from backchannel_deploy.cli.app import run
 from backchannel_deploy.doctor.configured import (
     Setting,
@@ -39,7 +40,7 @@ def test_the_first_source_that_has_a_setting_wins() -> None:
 def test_a_default_is_shown_as_what_it_is() -> None:
     found = setting((), "producer", "BACKCHANNEL_LINGER_MS")
 
-    assert (found.value, found.source) == ("20", "default")
+    assert (found.value, found.source) == (str(ProducerSettings(kafka="a:1").linger_ms), "default")
 
 
 def test_no_secret_is_shown() -> None:
