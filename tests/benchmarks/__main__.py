@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import in_the_bot, in_the_sink, in_the_stream, whole
+from benchmarks.beside_peers import peer_table
 from benchmarks.results import Result, show, write
 
 BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
@@ -43,7 +44,9 @@ def main() -> None:
             results += BENCHES[name](home)
     show(results, console)
     write(results, arguments.output)
-    console.print(f"\nwritten to {arguments.output}")
+    beside = arguments.output.with_suffix(".md")
+    beside.write_text(peer_table(results), "utf-8")
+    console.print(f"\nwritten to {arguments.output}; the README's table of peers to {beside}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Result", "machine", "percentile", "show", "write"]
+__all__ = ["OURS", "Result", "machine", "percentile", "show", "write"]
 
 
 OURS = "backchannel"
