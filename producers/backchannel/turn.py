@@ -131,7 +131,7 @@ class Turn(Span):
     def first_byte(self) -> None:
         """Notes that the first byte of the response goes out; only the first call counts."""
         if "ttfb_us" not in self._fields:
-            self._fields["ttfb_us"] = self._outlet.clock.monotonic_us() - self._started_us
+            self._fields["ttfb_us"] = self.elapsed_us()
 
     def start(self) -> Self:
         self._begin()

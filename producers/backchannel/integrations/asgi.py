@@ -53,15 +53,18 @@ class BackchannelMiddleware:
         only: Iterable[str] = (),
         exclude: Iterable[str] = _EXCLUDED,
         fields: Callable[[Scope], Mapping[str, Any]] | None = None,
+        capture_errors: bool = True,
     ) -> None:
         """``only`` and ``exclude`` are patterns of paths, as in ``fnmatch``; without ``only`` all
         paths are meant. ``fields`` returns what is known of a request from its ASGI scope, e.g.
-        ``user_id``; if it fails, that is counted and the request goes on without."""
+        ``user_id``; if it fails, that is counted and the request goes on without.
+        ``capture_errors=False`` leaves exceptions to somebody else, e.g. Sentry's hook."""
         self._app = app
         self._producer = producer
         self._only = tuple(only)
         self._exclude = tuple(exclude)
         self._fields = fields
+        self._capture_errors = capture_errors
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +72,7 @@ class BackchannelMiddleware:
             await self._app(scope, receive, send)
             return
         self._in_flight += 1
-        exchange = _Exchange(self._open(scope), scope, self._producer)
+        exchange = _Exchange(self._open(scope), scope, self._producer, self._capture_errors)
         try:
             with exchange.turn:
                 await exchange.run(self._app, receive, send)
@@ -102,8 +105,9 @@ class BackchannelMiddleware:
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, turn: Turn, scope: Scope, producer: Recorder) -> None:
+    def __init__(self, turn: Turn, scope: Scope, producer: Recorder, capture_errors: bool) -> None:
         self.turn = turn
+        self._capture_errors = capture_errors
         self._scope = scope
         self._producer = producer
         self._root_path = str(scope.get("root_path", ""))
@@ -153,7 +157,8 @@ class _Exchange:
     def _fail(self, error: Exception) -> None:
         # Whoever is further out answers 500, and the block notes the exception's own name.
         self.turn.set_default(endpoint=self._endpoint(), http_status=self._status or 500)
-        self._producer.capture_exception(error, handled=False)
+        if self._capture_errors:
+            self._producer.capture_exception(error, handled=False)
 
     def _conclude(self) -> None:
         status, endpoint = self._status, self._endpoint()

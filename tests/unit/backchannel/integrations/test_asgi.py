@@ -1,11 +1,14 @@
 """The middleware in real applications: what a request becomes, and that it changes nothing else."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -182,6 +185,16 @@ def test_an_exception_goes_on_its_way_and_is_told_with_its_stack(
     )
     assert "in broken" in error.stacktrace
     assert error.trace_id == turn.trace_id != ""
+
+
+def test_exceptions_may_be_left_to_somebody_else(
+    backchannel_producer: Producer, backchannel_events: RecordedEvents
+) -> None:
+    client = starlette(backchannel_producer, capture_errors=False)
+    client.get("/broken")
+
+    assert backchannel_events.one(Interaction).error_type == "TeapotError"
+    assert len(backchannel_events.of(ErrorEvent)) == 0
 
 
 def test_what_a_handler_says_of_the_turn_wins(
@@ -379,3 +392,47 @@ async def test_an_application_without_routes_says_its_endpoint_itself(
         assert (await client.get("/any/path")).text == "hi"
 
     assert backchannel_events.one(Interaction).endpoint == ""
+
+
+# Behind a real server.
+
+
+@asynccontextmanager
+async def served(app: Any) -> AsyncIterator[int]:
+    """Serves an application and yields the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none")
+        server = uvicorn.Server(config)
+        serving = asyncio.ensure_future(server.serve([listening]))
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def endless(request: Request) -> Response:
+    async def ticks() -> AsyncIterator[str]:
+        while True:
+            yield "tick "
+            await asyncio.sleep(0.01)
+
+    return StreamingResponse(ticks())
+
+
+async def test_a_client_of_a_real_server_that_hangs_up_cancels_the_turn(
+    backchannel_producer: Producer, backchannel_events: RecordedEvents
+) -> None:
+    app = BackchannelMiddleware(Starlette(routes=[Route("/t", endless)]), backchannel_producer)
+    async with served(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /t HTTP/1.1\r\nHost: bot\r\n\r\n")
+        assert b"tick" in await reader.readuntil(b"tick ")
+        writer.close()
+        async with asyncio.timeout(10):
+            while not backchannel_producer.stats().offered:  # noqa: ASYNC110  # counts are polled
+                await asyncio.sleep(0.01)
+
+    turn = backchannel_events.one(Interaction)
+    assert (turn.status, turn.endpoint, turn.http_status) == ("cancelled", "/t", 200)
+    assert turn.ttfb_us is not None
