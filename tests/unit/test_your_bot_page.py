@@ -1,0 +1,116 @@
+"""The examples of "Put it into your bot" run as they stand on the page."""
+
+import functools
+import logging
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentry_sdk
+from starlette.testclient import TestClient
+
+from backchannel import current_turn
+from backchannel.events import ErrorEvent, Interaction, LlmCall, Retrieval
+from backchannel.testing import RecordedEvents
+from backchannel_deploy.replay.trace import read_rows
+
+PAGE = (Path(__file__).parents[2] / "docs" / "your-bot.md").read_text("utf-8")
+
+
+def example(mark: str) -> str:
+    (code,) = re.findall(rf"<!-- run: {mark} -->\n```python\n(.*?)```", PAGE, re.DOTALL)
+    return str(code)
+
+
+def run(mark: str, **names: Any) -> dict[str, Any]:
+    """Runs an example as a module of its own and returns what it has defined."""
+    module: dict[str, Any] = {"__name__": f"example_{mark}", **names}
+    exec(compile(example(mark), f"your-bot.md: {mark}", "exec"), module)
+    return module
+
+
+def test_fastapi(backchannel_events: RecordedEvents) -> None:
+    with TestClient(run("fastapi")["app"]) as client:
+        answer = client.post("/chat/c-1", params={"question": "where is it?"})
+        assert answer.text == "It is on its way."
+        assert "chatbot_requests_total" in client.get("/metrics/").text
+
+    turn, call = backchannel_events.one(Interaction), backchannel_events.one(LlmCall)
+    assert (turn.endpoint, turn.http_status) == ("/chat/{conversation_id}", 200)
+    assert (turn.conversation_id, turn.intent) == ("c-1", "order_status")
+    assert (turn.input_tokens, turn.output_tokens, turn.model) == (42, 7, "gpt-4o-mini")
+    assert call.trace_id == turn.trace_id
+    assert None not in (turn.ttfb_us, turn.ttft_us, call.ttft_us)
+    backchannel_events.assert_no_loss()
+
+
+def test_flask_in_several_threads(backchannel_events: RecordedEvents) -> None:
+    app = run("flask")["app"]
+
+    def ask(number: int) -> Any:
+        return app.test_client().post(f"/chat/c-{number}", json={"question": "where is it?"}).json
+
+    with ThreadPoolExecutor(4) as threads:
+        replies = list(threads.map(ask, range(8)))
+
+    turns = backchannel_events.of(Interaction)
+    assert replies == [{"reply": "It is on its way."}] * 8
+    assert {turn.conversation_id for turn in turns} == {f"c-{number}" for number in range(8)}
+    assert {(turn.endpoint, turn.input_tokens) for turn in turns} == {
+        ("/chat/<conversation_id>", 42)
+    }
+    assert len(backchannel_events.of(Retrieval)) == 8
+    backchannel_events.assert_no_loss()
+
+
+def test_a_bare_loop(
+    backchannel_events: RecordedEvents, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = iter(["hello", "where is my order?", "bye"])
+    run("loop", input=lambda prompt: next(said))["main"]()
+
+    assert capsys.readouterr().out.splitlines() == [
+        "You said: hello",
+        "You said: where is my order?",
+    ]
+    turns = backchannel_events.of(Interaction)
+    assert [(turn.turn, turn.input_tokens) for turn in turns] == [(1, 1), (2, 4)]
+    backchannel_events.assert_no_loss()
+
+
+def test_sentry_and_logging(
+    backchannel_events: RecordedEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its integrations patch every framework there is in this process, for good.
+    quiet = functools.partial(sentry_sdk.init, default_integrations=False)
+    monkeypatch.setattr(sentry_sdk, "init", quiet)
+    before = logging.getLogger().handlers[:]
+    try:
+        run("errors")
+        logging.getLogger("bot").warning("the index is stale")
+    finally:
+        logging.getLogger().handlers[:] = before
+        sentry_sdk.get_global_scope().set_client(None)
+
+    assert backchannel_events.one(ErrorEvent).message == "the index is stale"
+
+
+def test_the_test_of_a_bot(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(example("tests"))
+    options = "-oasyncio_default_fixture_loop_scope=function"
+    pytester.runpytest_inprocess(options).assert_outcomes(passed=1)
+
+
+def test_a_file_in_place_of_a_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("jsonl")
+
+    (row,) = read_rows(tmp_path / "events.jsonl")
+    assert isinstance(row, Interaction)
+    assert row.conversation_id == "c-1"
+
+
+def test_no_example_leaves_a_turn_open() -> None:
+    assert current_turn() is None
