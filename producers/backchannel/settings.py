@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from pydantic import SecretStr
 
+from backchannel.environment import environment
 from backchannel.errors import SettingsError
 from backchannel.events import BATCH_BYTES_MAX, COUNT_MAX, LIVE
 from backchannel.masking import Mask
@@ -153,7 +154,8 @@ class ProducerSettings:
         environ: Mapping[str, str] | None = None,
         arguments: SettingsArguments | None = None,
     ) -> "ProducerSettings":
-        """Takes each setting from the arguments, else from the environment, else its default.
+        """Takes each setting from the arguments, else from the environment, else from a ``.env``
+        file in the working directory (with the extra ``dotenv``), else its default.
 
         The environment's names are ``BACKCHANNEL_`` and the setting's name in capitals, e.g.
         ``BACKCHANNEL_KAFKA`` and ``BACKCHANNEL_LINGER_MS``; those of ``KafkaSecurity`` begin with
@@ -162,7 +164,7 @@ class ProducerSettings:
         Raises:
             SettingsError: every mistake at once, also those of ``KafkaSecurity``.
         """
-        environ = os.environ if environ is None else environ
+        environ = environment() if environ is None else environ
         given: dict[str, Any] = dict(arguments or {})
         if kafka is not None:
             given["kafka"] = kafka

@@ -47,7 +47,9 @@ def found(findings: list[Finding], subject: str, verdict: str) -> list[str]:
 
 async def examined(kafka: str, clickhouse: ClickHouse, clock: Clock = SYSTEM_CLOCK) -> Examination:
     environ = {"BACKCHANNEL_DATABASE": clickhouse.database}
-    return await examine(kafka=kafka, clickhouse=clickhouse.url, environ=environ, clock=clock)
+    return await examine(
+        kafka=kafka, clickhouse=clickhouse.url, environ=environ, env_file={}, clock=clock
+    )
 
 
 async def test_a_stack_that_is_well_is_told_so(

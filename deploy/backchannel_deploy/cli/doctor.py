@@ -36,10 +36,17 @@ def doctor(
     from rich.console import Console
 
     from backchannel.clock import SYSTEM_CLOCK
+    from backchannel.environment import from_env_file
     from backchannel_deploy.doctor import as_json, examine, print_report
 
     found = asyncio.run(
-        examine(kafka=kafka, clickhouse=clickhouse, environ=os.environ, clock=SYSTEM_CLOCK)
+        examine(
+            kafka=kafka,
+            clickhouse=clickhouse,
+            environ=os.environ,
+            env_file=from_env_file(),
+            clock=SYSTEM_CLOCK,
+        )
     )
     if json:
         print(as_json(found))

@@ -27,7 +27,7 @@ _ROLES = (
 _SECRET = re.compile(r"password|secret|token|salt|(^|_)keys?$", re.IGNORECASE)
 _HIDDEN = "(set, not shown)"
 _URL = "clickhouse"
-_NOT_FROM_ENVIRONMENT = ("security", "ssl_context", "sasl_oauth_token_provider")
+_NOT_FROM_ENVIRONMENT = ("security", "mask", "ssl_context", "sasl_oauth_token_provider")
 _SIMILAR = 0.85
 
 
@@ -50,11 +50,17 @@ class Setting:
     """``default``, or the name of a source."""
 
 
-def settings_of(sources: tuple[Source, ...]) -> list[Setting]:
-    """Returns all settings of the roles that are installed; an earlier source wins."""
+def settings_of(
+    sources: tuple[Source, ...], of_producer: tuple[Source, ...] | None = None
+) -> list[Setting]:
+    """Returns all settings of the roles that are installed; an earlier source wins.
+
+    ``of_producer`` are the sources of the producer, where they are others: it alone reads
+    ``.env``."""
+    of_producer = sources if of_producer is None else of_producer
     found = [
-        *_dataclass_settings("producer", ProducerSettings, _PREFIX, sources),
-        *_dataclass_settings("producer", KafkaSecurity, f"{_PREFIX}KAFKA_", sources),
+        *_dataclass_settings("producer", ProducerSettings, _PREFIX, of_producer),
+        *_dataclass_settings("producer", KafkaSecurity, f"{_PREFIX}KAFKA_", of_producer),
     ]
     for role, model in _roles():
         found += _model_settings(role, model, sources)

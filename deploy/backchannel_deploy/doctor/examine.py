@@ -9,6 +9,7 @@ from typing import Any
 
 from backchannel import KafkaSecurity, ProducerSettings, SettingsError
 from backchannel.clock import Clock
+from backchannel.environment import ENV_FILE, reads_env_file
 from backchannel_deploy.connect import (
     CLICKHOUSE,
     DATA_DIR,
@@ -50,21 +51,25 @@ async def examine(
     kafka: str | None,
     clickhouse: str | None,
     environ: Mapping[str, str],
+    env_file: Mapping[str, str],
     clock: Clock,
 ) -> Examination:
     """Looks at everything and changes nothing, in a minute at most however little answers.
 
-    ``kafka`` and ``clickhouse`` win over the environment, and that over the ``up`` that runs here.
+    ``kafka`` and ``clickhouse`` win over the environment, that over ``env_file`` (what ``.env``
+    says), and that over the ``up`` that runs here.
     """
-    sources = _sources(kafka, clickhouse, environ)
-    settings = settings_of(sources)
+    given, set_, running = _sources(kafka, clickhouse, environ)
+    sources = (given, set_, Source(ENV_FILE, env_file), running)
+    settings = settings_of((given, set_, running), sources)
     values = {
         name: next((each.variables[name] for each in sources if each.variables.get(name)), "")
         for name in (KAFKA, CLICKHOUSE)
     }
-    security, mistakes = _security(environ, values[KAFKA])
+    security, mistakes = _security({**env_file, **environ}, values[KAFKA])
+    mistakes += _unread_env_file()
     mistakes += mistakes_of_roles(values[KAFKA] or _NOBODY, values[CLICKHOUSE] or _NOBODY)
-    mistakes += unknown_variables(settings, environ)
+    mistakes += unknown_variables(settings, {**env_file, **environ})
     usable = Finding("settings", "ok", "Every role that is installed can use its settings.")
     findings = [*check_install(), *(mistakes or [usable])]
     of_kafka, of_clickhouse = await asyncio.gather(
@@ -76,7 +81,7 @@ async def examine(
 
 def _sources(
     kafka: str | None, clickhouse: str | None, environ: Mapping[str, str]
-) -> tuple[Source, ...]:
+) -> tuple[Source, Source, Source]:
     given = {KAFKA: kafka or "", CLICKHOUSE: clickhouse or ""}
     return (
         Source("argument", given),
@@ -104,6 +109,13 @@ def _security(environ: Mapping[str, str], kafka: str) -> tuple[dict[str, Any], l
         advice = "A producer of this environment would refuse to start: mend it first."
         told = [Finding("settings", "wrong", f"{each}.", advice) for each in error.mistakes]
         return {}, told
+
+
+def _unread_env_file() -> list[Finding]:
+    if not Path(ENV_FILE).is_file() or reads_env_file():
+        return []
+    told = "There is a .env file here, and nothing reads it."
+    return [Finding("settings", "warning", told, 'pip install "backchannel[dotenv]"')]
 
 
 async def _kafka(kafka: str, security: dict[str, Any], clock: Clock) -> list[Finding]:

@@ -37,6 +37,15 @@ def test_the_first_source_that_has_a_setting_wins() -> None:
     assert (linger.value, linger.source) == ("7", "the rest")
 
 
+def test_the_producer_alone_reads_the_env_file() -> None:
+    file = Source(".env", {"BACKCHANNEL_KAFKA": "a:1"})
+    settings = settings_of((), (file,))
+    found = {each.role: each for each in settings if each.variable == "BACKCHANNEL_KAFKA"}
+
+    assert (found["producer"].value, found["producer"].source) == ("a:1", ".env")
+    assert found["worker"].source == "default"
+
+
 def test_a_default_is_shown_as_what_it_is() -> None:
     found = setting((), "producer", "BACKCHANNEL_LINGER_MS")
 
