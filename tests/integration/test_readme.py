@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from backchannel import Producer
 from support.stack import Stack, eventually
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
@@ -86,3 +87,17 @@ def test_the_doctor_finds_the_stack_that_runs_here_and_finds_it_well(stack: Stac
     sources = {each["variable"]: each["source"] for each in examination["settings"]}
     assert sources["BACKCHANNEL_KAFKA"] == "the `up` that runs here"
     assert sources["BACKCHANNEL_DATA_DIR"] == "environment"
+
+
+def test_the_status_of_a_stack_that_runs_is_well(stack: Stack) -> None:
+    with Producer(stack.kafka) as producer:
+        producer.product("something to read")
+
+    def status() -> tuple[bool, list[str]]:
+        told = json.loads(stack.cli("status", "--json").stdout)
+        tables = {each["table"]: each["age_s"] for each in told["status"]["tables"]}
+        assert tables["events"] is None or tables["events"] < 600
+        begun = [each["name"] for each in told["status"]["readers"] if each["has_begun"]]
+        return told["healthy"], begun
+
+    eventually(status, (True, ["worker", "sink"]))

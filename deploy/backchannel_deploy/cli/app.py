@@ -20,6 +20,7 @@ from backchannel_deploy.cli.replay import replay
 from backchannel_deploy.cli.schema import schema
 from backchannel_deploy.cli.sink import sink
 from backchannel_deploy.cli.sql import sql
+from backchannel_deploy.cli.status import status
 from backchannel_deploy.cli.up import up
 from backchannel_deploy.cli.version import version
 from backchannel_deploy.cli.worker import worker
@@ -48,6 +49,7 @@ for _command, _group in (
     (demo, _TRY),
     (replay, _TRY),
     (sql, _LOOK),
+    (status, _LOOK),
     (worker, _RUN),
     (sink, _RUN),
     (doctor, _OPERATE),

@@ -18,7 +18,7 @@ class Finding:
     """What was found, in a sentence, and what to do about it. Holds no secret."""
 
     subject: str
-    """``settings``, ``kafka``, ``topics``, ``clickhouse``, ``migrations`` or ``clock``."""
+    """What was looked at, in a word: ``settings``, ``kafka``, ``topics``, ``clock``, ``sink``…"""
     verdict: Verdict
     told: str
     advice: str = ""

@@ -1,6 +1,7 @@
 """The examination, for a person and for a program."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from rich import box
@@ -12,7 +13,7 @@ from backchannel_deploy.doctor.configured import Setting
 from backchannel_deploy.doctor.examine import Examination
 from backchannel_deploy.doctor.finding import Finding, Verdict
 
-__all__ = ["as_json", "print_report"]
+__all__ = ["as_json", "print_findings", "print_report"]
 
 _MARKS: dict[Verdict, tuple[str, str]] = {
     "ok": ("ok", "green"),
@@ -37,12 +38,17 @@ def print_report(
         console.print(_settings_table(shown))
     if left_out := len(examination.settings) - len(shown):
         console.print(Text(f"{left_out} settings have their defaults: --all shows them."), "")
-    for finding in examination.findings:
+    print_findings(examination.findings, console)
+
+
+def print_findings(findings: Sequence[Finding], console: Console) -> None:
+    """Prints each finding with its advice, and in the last line what they come to."""
+    for finding in findings:
         console.print(_line(finding))
         if finding.verdict != "ok" and finding.advice:
             console.print(Text(f"         {finding.advice}", style="italic"))
     console.print()
-    console.print(_conclusion(examination.findings))
+    console.print(_conclusion(findings))
 
 
 def _settings_table(settings: tuple[Setting, ...]) -> Table:
@@ -63,7 +69,7 @@ def _line(finding: Finding) -> Text:
     return Text.assemble((f"{word:<8} ", style), f"{finding.subject}: {finding.told}")
 
 
-def _conclusion(findings: tuple[Finding, ...]) -> Text:
+def _conclusion(findings: Sequence[Finding]) -> Text:
     wrong = sum(finding.verdict == "wrong" for finding in findings)
     warnings = sum(finding.verdict == "warning" for finding in findings)
     if wrong:

@@ -17,6 +17,7 @@ COMMANDS = [
     ["demo"],
     ["replay"],
     ["sql"],
+    ["status"],
     ["alerts", "tail"],
     ["worker"],
     ["sink"],
