@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 ALLOWED = {
     # folder: the packages of ours that its files may import, by prefix
     "producers/backchannel/events": ("backchannel.events", "backchannel.clock"),
-    "producers/backchannel/prices": ("backchannel.prices",),
+    "producers/backchannel/prices": ("backchannel.forks", "backchannel.prices"),
     "producers/backchannel": ("backchannel",),
     "stream_processors/backchannel_processors": (
         "backchannel.events",
