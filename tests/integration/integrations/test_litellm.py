@@ -3,9 +3,11 @@
 import asyncio
 import gc
 import os
+import re
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,6 +210,24 @@ def test_a_model_without_a_price_is_unpriced_not_free(
     litellm.completion(model="openai/plain", messages=QUESTION, **to)
 
     assert has(told(bot)[0], cost_picousd=None, cost_status="unpriced")
+
+
+async def test_the_snippet_of_the_page_runs_as_it_stands(
+    bot: Bot,
+    logger: LitellmLogger,
+    model_server: ModelServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{model_server.url}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    litellm.logging_callback_manager._reset_all_callbacks()  # the snippet adds its own
+    page = (Path(__file__).parents[3] / "docs/integrations.md").read_text("utf-8")
+    [snippet] = re.findall(r"<!-- run: litellm -->\n```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {"producer": bot.producer}
+    exec(snippet, names)
+
+    assert await names["answer"]("How long?") == REPLY
+    assert has(told(bot, 2)[1], conversation_id="c-17", input_tokens=100, llm_calls=1)
 
 
 def test_litellm_tells_the_cache_in_anthropics_words() -> None:
