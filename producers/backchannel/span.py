@@ -92,6 +92,11 @@ class Span(Scope):
         """Sets fields of the event, e.g. ``status="blocked"``."""
         self._fields.update(fields)
 
+    @property
+    def keeps_content(self) -> bool:
+        """Whether ``capture_content`` is on: if not, a text need not even be put together."""
+        return self._outlet.intake.on_texts is not None
+
     def prompt(self, text: str) -> None:
         """Keeps a prompt for ``chat.content``; nothing unless ``capture_content`` is on."""
         self.content("prompt", text)

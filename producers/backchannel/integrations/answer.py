@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from backchannel.calls import Call
 from backchannel.integrations.outcome import BLOCKED_REASONS
-from backchannel.integrations.payload import text_length
+from backchannel.integrations.payload import text_length, texts
 
-__all__ = ["Answer", "Operation"]
+__all__ = ["Answer", "Operation", "keep_content"]
 
 _CHARACTERS_A_TOKEN = 4
 """The rule of thumb for English; an estimate says that it is one."""
@@ -25,6 +26,15 @@ class Answer:
     """Characters of output that came: what an estimate is made of."""
     reasons: dict[int, str] = field(default_factory=dict)
     """Why each choice ended."""
+    words: list[str] | None = None
+    """The output itself, only where the bot captures content."""
+
+    def hear(self, *words: str) -> None:
+        """Notes output: its length, and where content is captured the words themselves."""
+        for word in words:
+            self.length += len(word)
+            if self.words is not None:
+                self.words.append(word)
 
     def counts(self, prompt: Any) -> dict[str, Any]:
         """Returns the tokens and who counted them; empty when nothing at all is known.
@@ -52,6 +62,13 @@ class Answer:
             if BLOCKED_REASONS.intersection(reasons):
                 facts.setdefault("status", "blocked")
         return facts
+
+
+def keep_content(call: Call, answer: Answer, prompt: Any) -> None:
+    """Keeps prompt and answer for ``chat.content``, where the bot captures content."""
+    if answer.words is not None:
+        call.prompt("\n".join(texts(prompt)))
+        call.reply("".join(answer.words))
 
 
 def _nothing_to_ask(body: Mapping[str, Any]) -> Mapping[str, Any] | None:

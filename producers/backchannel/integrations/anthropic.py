@@ -83,8 +83,7 @@ def _whole(answer: Answer, told: Any) -> None:
     _note(answer, told)
     answer.usage = anthropic_usage(look(told, "usage"))
     answer.usage_final = look(told, "usage") is not None
-    if not answer.usage_final:
-        answer.length += sum(len(text(block, "text")) for block in each(told, "content"))
+    answer.hear(*(text(block, "text") for block in each(told, "content")))
 
 
 def _part(answer: Answer, told: Any) -> bool:
@@ -99,7 +98,7 @@ def _part(answer: Answer, told: Any) -> bool:
         answer.usage_final = bool(answer.reasons)
     elif kind == "content_block_delta":
         for name in ("text", "thinking", "partial_json"):
-            answer.length += len(text(told, "delta", name))
+            answer.hear(text(told, "delta", name))
         return text(told, "delta", "type") != "signature_delta"
     return False
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from backchannel.integrations.answer import Answer
+from backchannel.calls import Call
+from backchannel.integrations.answer import Answer, keep_content
 from backchannel.integrations.extras import MissingExtraError
 from backchannel.integrations.outcome import outcome
 from backchannel.integrations.payload import count, each, look, text
@@ -47,7 +48,7 @@ _SCORES = ("score", "relevance_score", "_score", "similarity")
 
 
 class LangChainHandler(BaseCallbackHandler):
-    """Tracks what runs do. Never blocks, never raises, keeps nothing of prompts and answers.
+    """Tracks what runs do. Never blocks, never raises.
 
     - Chat models and completions become ``LlmCall``s, with tokens, first token and finish reasons;
       tools ``ToolCall``s; retrievers ``Retrieval``s. Each names the one around it as its parent.
@@ -219,17 +220,19 @@ class LangChainHandler(BaseCallbackHandler):
         with self._within(parent_run_id):
             call = self._producer.llm_call(operation=operation, **_envelope(metadata))
         call.set(**_call_fields(metadata, kwargs))
-        run = _Run(call.start(), own=True, usage=call.usage, prompt=prompt)
+        run = _Run(call.start(), own=True, call=call, prompt=prompt)
         self._open(run_id, run, parent_run_id)
 
     def _close_call(self, run_id: UUID, result: Any, error: BaseException | None = None) -> None:
         run = self._runs.get(run_id)
-        if run is not None and run.span is not None and run.usage is not None:
-            answer = _answer(result)
-            run.span.set(**answer.told())
+        if run is not None and run.call is not None:
+            answer = Answer(words=[] if run.call.keeps_content else None)
+            _read(answer, result)
+            run.call.set(**answer.told())
+            keep_content(run.call, answer, run.prompt)
             counts = answer.counts(run.prompt)
             if counts:
-                run.usage(**counts)
+                run.call.usage(**counts)
         self._close(run_id, error)
 
     def _span(self, run_id: UUID | None) -> Span | None:
@@ -293,7 +296,7 @@ class _Run:
 
     span: Span | None
     own: bool
-    usage: Any = None
+    call: Call | None = None
     documents: Any = None
     prompt: Any = None
     root: _Root | None = None
@@ -314,14 +317,13 @@ def langchain_usage(usage: Any) -> dict[str, int]:
     return {name: tokens for name, tokens in found.items() if tokens}
 
 
-def _answer(result: Any) -> Answer:
+def _read(answer: Answer, result: Any) -> None:
     """Reads an ``LLMResult``: one list of generations for each prompt."""
-    answer = Answer()
     generations: list[Any] = [one for several in each(result, "generations") for one in several]
     for index, generation in enumerate(generations):
         message = look(generation, "message")
         told = look(message, "response_metadata") or look(generation, "generation_info")
-        answer.length += len(text(message, "text") or text(generation, "text"))
+        answer.hear(text(message, "text") or text(generation, "text"))
         _put(answer, "response_id", text(told, "id") or text(message, "id"))
         _put(answer, "response_model", text(told, "model_name") or text(told, "model"))
         _put(answer, "service_tier", text(told, "service_tier"))
@@ -341,7 +343,6 @@ def _answer(result: Any) -> Answer:
             "input_tokens": count(older, "prompt_tokens"),
             "output_tokens": count(older, "completion_tokens"),
         }
-    return answer
 
 
 def _put(answer: Answer, name: str, value: str) -> None:

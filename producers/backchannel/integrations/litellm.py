@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from backchannel.calls import Call
-from backchannel.integrations.answer import Answer
+from backchannel.integrations.answer import Answer, keep_content
 from backchannel.integrations.extras import MissingExtraError
 from backchannel.integrations.openai import openai_usage
 from backchannel.integrations.outcome import Outcome, outcome
@@ -51,7 +51,7 @@ _PICODOLLARS = Decimal(10**12)
 class LitellmLogger(CustomLogger):
     """Tracks each call of ``completion``, ``embedding``, ``responses`` and their async twins.
 
-    Never blocks, never raises, keeps nothing of prompts and answers. The cost is the one that
+    Never blocks, never raises. The cost is the one that
     litellm worked out; where it knows no price, that of the price book.
 
     A call belongs to the turn that it is made in. litellm tells of most calls after they have
@@ -99,7 +99,8 @@ class LitellmLogger(CustomLogger):
                 if len(self._in_time) > _CALLS_MAX:
                     self._in_time.popitem(last=False)
             call.set(**_asked_fields(request_data, response, call_type))
-            self._end(call, response, _cost_of(request_data, response), None)
+            cost = _cost_of(request_data, response)
+            self._end(call, response, cost, look(request_data, "messages"))
         except Exception:  # noqa: BLE001  # whatever a version tells otherwise: the bot goes on
             self.failures += 1
 
@@ -149,8 +150,9 @@ class LitellmLogger(CustomLogger):
             self.failures += 1
 
     def _end(self, call: Call, response: Any, cost: int | None, prompt: Any) -> None:
-        answer = Answer()
+        answer = Answer(words=[] if call.keeps_content else None)
         _read(answer, response)
+        keep_content(call, answer, prompt)
         call.set(**answer.told())
         counts = answer.counts(prompt)
         if cost is not None:
@@ -245,7 +247,7 @@ def _read(answer: Answer, response: Any) -> None:
         if text(response, key):
             answer.facts[name] = text(response, key)
     for index, choice in enumerate(each(response, "choices")):
-        answer.length += len(text(choice, "message", "content"))
+        answer.hear(text(choice, "message", "content"))
         if text(choice, "finish_reason"):
             answer.reasons[index] = text(choice, "finish_reason")
     answer.usage = litellm_usage(look(response, "usage"))

@@ -105,7 +105,7 @@ def _note(answer: Answer, told: Any) -> None:
 def _chat_whole(answer: Answer, told: Any) -> None:
     _note(answer, told)
     for index, choice in enumerate(each(told, "choices")):
-        answer.length += len(text(choice, "message", "content")) + len(text(choice, "text"))
+        answer.hear(text(choice, "message", "content"), text(choice, "text"))
         if text(choice, "finish_reason"):
             answer.reasons[index] = text(choice, "finish_reason")
 
@@ -117,11 +117,10 @@ def _chat_part(answer: Answer, told: Any) -> bool:
         delta = look(choice, "delta")
         # "reasoning_content" is what DeepSeek, vLLM and others call a thought.
         for name in ("content", "refusal", "reasoning_content", "reasoning"):
-            answer.length += len(text(delta, name))
+            answer.hear(text(delta, name))
         for call in each(delta, "tool_calls"):
-            answer.length += len(text(call, "function", "name"))
-            answer.length += len(text(call, "function", "arguments"))
-        answer.length += len(text(delta, "function_call", "arguments")) + len(text(choice, "text"))
+            answer.hear(text(call, "function", "name"), text(call, "function", "arguments"))
+        answer.hear(text(delta, "function_call", "arguments"), text(choice, "text"))
         if text(choice, "finish_reason"):
             answer.reasons[count(choice, "index")] = text(choice, "finish_reason")
     return answer.length > before
@@ -148,9 +147,9 @@ def _response_whole(answer: Answer, told: Any) -> None:
         answer.facts["error_type"] = text(told, "error", "code") or "failed"
     if reason == "cancelled":
         answer.facts["status"] = "cancelled"
-    if not answer.usage_final:
+    if not answer.length:  # a stream has told it word by word
         for item in each(told, "output"):
-            answer.length += sum(len(text(part, "text")) for part in each(item, "content"))
+            answer.hear(*(text(part, "text") for part in each(item, "content")))
 
 
 def _response_part(answer: Answer, told: Any) -> bool:
@@ -163,7 +162,7 @@ def _response_part(answer: Answer, told: Any) -> bool:
         answer.facts["status"] = "error"
         answer.facts["error_type"] = text(told, "code") or "error"
     elif kind.endswith(".delta"):
-        answer.length += len(text(told, "delta"))
+        answer.hear(text(told, "delta"))
         return True
     return False
 

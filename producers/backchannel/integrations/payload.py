@@ -3,10 +3,10 @@
 Answers come from servers of many makes: whatever is missing or of another type is simply not there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["count", "each", "look", "text", "text_length"]
+__all__ = ["count", "each", "look", "text", "text_length", "texts"]
 
 _DEPTH_MAX = 8
 _PARTS_MAX = 100_000
@@ -55,19 +55,24 @@ def each(answer: Any, *path: str) -> Sequence[Any]:
     return found if isinstance(found, (list, tuple)) else ()
 
 
-def text_length(prompt: Any) -> int:
-    """Returns how many characters of text a request's prompt holds, images and keys left out."""
-    length, parts = 0, 0
+def texts(prompt: Any) -> Iterator[str]:
+    """Returns the texts of a request's prompt, in their order; images and keys left out."""
+    parts = 0
     pending: list[tuple[Any, int]] = [(prompt, 0)]
     while pending and parts < _PARTS_MAX:
         part, depth = pending.pop()
         parts += 1
         if isinstance(part, str):
-            length += len(part)
+            yield part
         elif depth == _DEPTH_MAX:
             continue
         elif isinstance(part, Mapping):
-            pending += [(part[name], depth + 1) for name in _WORDS & part.keys()]
+            inner = [part[name] for name in part if name in _WORDS]
+            pending += [(one, depth + 1) for one in reversed(inner)]
         elif isinstance(part, (list, tuple)):
-            pending += [(inner, depth + 1) for inner in part]
-    return length
+            pending += [(one, depth + 1) for one in reversed(part)]
+
+
+def text_length(prompt: Any) -> int:
+    """Returns how many characters of text a request's prompt holds."""
+    return sum(len(one) for one in texts(prompt))

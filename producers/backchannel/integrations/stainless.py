@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Self, TypeVar
 
 from backchannel.calls import Call
-from backchannel.integrations.answer import Answer, Operation
+from backchannel.integrations.answer import Answer, Operation, keep_content
 from backchannel.integrations.outcome import outcome
 from backchannel.integrations.payload import look
 from backchannel.integrations.providers import provider_at, provider_name
@@ -154,7 +154,7 @@ class _Call:
         self._call = call
         self._operation = operation
         self._prompt = body
-        self._answer = Answer()
+        self._answer = Answer(words=[] if call.keeps_content else None)
         self._hides = hides
         self._seen_us: int | None = None
         self._done = False
@@ -282,6 +282,7 @@ class _Call:
             counts = self._answer.counts(self._prompt)
             if counts:
                 self._call.usage(**counts)
+            keep_content(self._call, self._answer, self._prompt)
         finally:
             self._call.end()
 
