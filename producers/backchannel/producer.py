@@ -16,7 +16,12 @@ from backchannel.drop_watch import DropWatch, OnDrop
 from backchannel.errors import SettingsError
 from backchannel.events import new_event_id
 from backchannel.events.topics import CONTENT
-from backchannel.forks import at_end_of_child, keep_inherited, restart_in_children
+from backchannel.forks import (
+    at_end_of_child,
+    keep_inherited,
+    restart_in_children,
+    whole_import,
+)
 from backchannel.heartbeat import HealthSource, Heartbeat
 from backchannel.intake import Intake
 from backchannel.kafka import KafkaTransport
@@ -142,7 +147,7 @@ class Producer(Recorder):
         Without it the table (the extra ``prices``) is loaded in the background at the start, and
         calls that end before are ``unpriced``: ClickHouse can price them later.
         """
-        return self._outlet.prices.load()
+        return _load(self._outlet.prices)
 
     async def flush(self, timeout: float = 10.0) -> int:
         """Waits until what is accepted by now is acknowledged, for ``timeout`` seconds at most.
@@ -331,10 +336,17 @@ class BoundProducer(Recorder):
         return BoundProducer(self._outlet.bind(fields))
 
 
+def _load(prices: PriceBook) -> bool:
+    with whole_import():
+        return prices.load()
+
+
 def _load_soon(prices: PriceBook) -> None:
     """Loads the price table where nobody waits for it: importing it takes a third of a second."""
     if not prices.loaded and prices.available():
-        thread = threading.Thread(target=prices.load, name="backchannel-prices", daemon=True)
+        thread = threading.Thread(
+            target=_load, args=(prices,), name="backchannel-prices", daemon=True
+        )
         with suppress(RuntimeError):  # none can be started any more
             thread.start()
 

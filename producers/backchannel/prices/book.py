@@ -9,7 +9,6 @@ import importlib.util
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from backchannel.forks import whole_import
 from backchannel.prices.rates import Cost, Rates, cost
 
 if TYPE_CHECKING:
@@ -47,10 +46,9 @@ class PriceBook:
         Blocks for a third of a second, the first time in a process.
         """
         if self._table is None and self.available():
-            with whole_import():
-                from backchannel.prices.genai_table import GenaiTable
+            from backchannel.prices.genai_table import GenaiTable
 
-                self._table = GenaiTable()
+            self._table = GenaiTable()
         return self.loaded
 
     def rates(self, provider: str, model: str, ts_us: int, service_tier: str = "") -> Rates | None:
