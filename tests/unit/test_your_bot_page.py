@@ -65,6 +65,16 @@ def test_flask_in_several_threads(backchannel_events: RecordedEvents) -> None:
     backchannel_events.assert_no_loss()
 
 
+def test_langchain(backchannel_events: RecordedEvents) -> None:
+    answer = run("langchain")["answer"]
+
+    assert answer("c-1", "where is it?") == "It is on its way."
+    turn, call = backchannel_events.one(Interaction), backchannel_events.one(LlmCall)
+    assert (turn.conversation_id, turn.llm_calls, turn.status) == ("c-1", 1, "ok")
+    assert call.conversation_id == "c-1"
+    backchannel_events.assert_no_loss()
+
+
 def test_a_bare_loop(
     backchannel_events: RecordedEvents, capsys: pytest.CaptureFixture[str]
 ) -> None:
