@@ -222,7 +222,10 @@ class AlertBook:
                 )
                 yield from self._step(rule, _Place(rule.name, *series), finding, moment)
             longest_s = max((rule.forget_after_s for rule in rules), default=0)
-            if clock_us - seen_us >= longest_s * 1_000_000:
+            fires = any(
+                self._recall(_Place(rule.name, *series)).phase is Phase.FIRING for rule in rules
+            )
+            if clock_us - seen_us >= longest_s * 1_000_000 and not fires:
                 self.silence.forget(series)
 
     def _step(
@@ -361,8 +364,12 @@ class AlertBook:
     def restored(self) -> None:
         """To be called once everything was taken back: what may have been decided is looked at."""
         for place, last in self._last.items():
-            if last.state == "firing":
-                self._memory[place] = self._recall(place)
+            if last.state != "firing":
+                continue
+            self._memory[place] = self._recall(place)
+            series = (place.grouping, place.dims)
+            if last.kind == "no_data" and series not in self.silence.items():
+                self.silence.saw(series)  # else nothing would ever end it
         self._restless.update(dict.fromkeys(self._waiting()))
 
     def changes(self) -> Iterator[Entry]:

@@ -234,6 +234,35 @@ async def test_alerts_tail_from_start_prints_records_as_they_are(
         assert line.strip() == value
 
 
+async def test_an_alert_is_listed_taken_and_silenced(
+    kafka: BrokerProcess, alerts: AIOKafkaProducer
+) -> None:
+    alert = an_alert(3).model_copy(update={"alert_id": "desk-1", "rule": "desk-rule"})
+    await alerts.send_and_wait("chat.alerts", alert.model_dump_json().encode(), key=b"desk-1")
+    env = environment(BACKCHANNEL_KAFKA=kafka.bootstrap)
+
+    async def asked(*arguments: str) -> str:
+        code, output = await asyncio.to_thread(finished, env, "alerts", *arguments)
+        assert code == 0, output
+        return output
+
+    assert "desk-rule is taken care of by ann" in await asked("ack", "desk", "--by", "ann")
+    said = await asked("silence", "desk-rule", "--where.tenant", "acme", "--for", "1h")
+    listed = [json.loads(line) for line in (await asked("list", "-f", "json")).splitlines()]
+    (found,) = [each for each in listed if each["alert_id"] == "desk-1"]
+    assert "taken by ann; silenced until" in found["care"]
+    await asked("silence", "--end", said[:12], "--by", "bob")
+    audit = [
+        json.loads(line)
+        for line in (await asked("list", "--audit", "-f", "json")).split("\n")
+        if line
+    ]
+    assert [(each["kind"], each.get("ended_by")) for each in audit[-2:]] == [
+        ("ack", None),
+        ("silence", "bob"),
+    ]
+
+
 def test_a_missing_topic_says_how_to_make_it(private_kafka: Callable[[], BrokerProcess]) -> None:
     env = environment(BACKCHANNEL_KAFKA=private_kafka().bootstrap)
 

@@ -12,6 +12,7 @@ from importlib.metadata import version as installed
 from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
+from backchannel_deploy.cli.alert_desk import ack, list_alerts, silence
 from backchannel_deploy.cli.alerts import tail
 from backchannel_deploy.cli.demo import demo
 from backchannel_deploy.cli.doctor import doctor
@@ -58,8 +59,11 @@ for _command, _group in (
     (version, _OPERATE),
 ):
     app.command(_command, group=_group, sort_key=len(list(app)))
-_alerts = App(name="alerts", help="Watch the alerts.", group=_LOOK)
+_alerts = App(name="alerts", help="Watch the alerts, take care of them, silence them.", group=_LOOK)
+_alerts.command(list_alerts, name="list")
 _alerts.command(tail)
+_alerts.command(silence)
+_alerts.command(ack)
 app.command(_alerts)
 
 

@@ -12,13 +12,13 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schema(*, output: Annotated[Path | None, Parameter(alias="-o")] = None) -> None:
-    """Print the JSON Schema of events, windows and alerts.
+    """Print the JSON Schema of events, windows, alerts and what people say to them.
 
     Parameters
     ----------
     output
-        Folder for event.schema.json, window.schema.json and alert.schema.json, made if need be.
-        Without it one JSON object with the three is printed.
+        Folder for event.schema.json, window.schema.json, alert.schema.json and control.schema.json,
+        made if need be. Without it one JSON object with all of them is printed.
     """
     if output is None:
         print(json.dumps(schemas(), indent=2))
@@ -31,10 +31,11 @@ def schema(*, output: Annotated[Path | None, Parameter(alias="-o")] = None) -> N
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Returns the schemas of what stands on chat.events, chat.metrics and chat.alerts."""
+    """Returns the schemas of what stands on chat.events, chat.metrics, chat.alerts, and of what
+    people say on chat.control."""
     from pydantic import TypeAdapter
 
-    from backchannel.events import Alert, AnyEvent, Event, Window
+    from backchannel.events import Ack, Alert, AnyEvent, Event, Silence, Window
 
     events = TypeAdapter[Event](AnyEvent).json_schema()
     for definition in events["$defs"].values():
@@ -46,4 +47,9 @@ def schemas() -> dict[str, dict[str, Any]]:
         "event": {"$schema": _DRAFT, "title": "Event", **events},
         "window": {"$schema": _DRAFT, **Window.model_json_schema()},
         "alert": {"$schema": _DRAFT, **Alert.model_json_schema()},
+        "control": {
+            "$schema": _DRAFT,
+            "title": "Control",
+            **TypeAdapter[Silence | Ack](Silence | Ack).json_schema(),
+        },
     }

@@ -18,6 +18,7 @@ from backchannel.events.codec import (
     seal,
 )
 from backchannel.events.content import Content
+from backchannel.events.control import Ack, Silence, control_key, read_control
 from backchannel.events.dead_letter import DEAD_VALUE_BYTES_MAX, DeadLetter
 from backchannel.events.envelope import SCHEMA_VERSION, Envelope
 from backchannel.events.event import EVENT_TYPES, AnyEvent, Event
@@ -53,6 +54,7 @@ __all__ = [
     "WINDOW_SCHEMA",
     "ZERO_BUCKET",
     "Accepted",
+    "Ack",
     "Alert",
     "AnyEvent",
     "Component",
@@ -77,11 +79,13 @@ __all__ = [
     "Retrieval",
     "SealedBatch",
     "Security",
+    "Silence",
     "Status",
     "ToolCall",
     "Window",
     "bucket_of",
     "bucket_value",
+    "control_key",
     "encode_event",
     "judge",
     "line_prefix",
@@ -91,5 +95,6 @@ __all__ = [
     "partition_key",
     "partition_of",
     "quantile",
+    "read_control",
     "seal",
 ]

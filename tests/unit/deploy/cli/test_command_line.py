@@ -124,7 +124,7 @@ def test_the_schema_describes_what_travels(capsys: pytest.CaptureFixture[str]) -
     assert run(["schema"]) == 0
 
     schemas = json.loads(capsys.readouterr().out)
-    assert set(schemas) == {"event", "window", "alert"}
+    assert set(schemas) == {"event", "window", "alert", "control"}
     line = encode_event(Interaction(input_tokens=3))
     assert isinstance(judge(line), Accepted)
     known = schemas["event"]["$defs"]["Interaction"]["properties"]
@@ -135,8 +135,13 @@ def test_the_schema_goes_into_files(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run(["schema", "--output", str(tmp_path / "schemas")]) == 0
 
     written = sorted(path.name for path in (tmp_path / "schemas").iterdir())
-    assert written == ["alert.schema.json", "event.schema.json", "window.schema.json"]
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert written == [
+        "alert.schema.json",
+        "control.schema.json",
+        "event.schema.json",
+        "window.schema.json",
+    ]
+    assert len(capsys.readouterr().out.splitlines()) == 4
 
 
 def _cpu_seconds(call: Callable[[], object]) -> float:

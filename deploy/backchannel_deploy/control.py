@@ -1,0 +1,97 @@
+"""What stands on ``chat.alerts`` and ``chat.control`` now, and how to say something there."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from backchannel.events import Ack, Alert, Silence, control_key, read_control
+from backchannel.events.topics import ALERTS, CONTROL, Topic
+from backchannel.security import KafkaSecurity
+from backchannel_deploy.cli.settings import checked
+from backchannel_deploy.connect import find_kafka
+from backchannel_deploy.errors import UserError
+
+if TYPE_CHECKING:
+    from backchannel_processors.log_kafka import LogReader
+
+__all__ = ["Desk", "desk"]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Alerts and what people said to them, over one connection."""
+
+    _options: dict[str, Any]
+    _reader: "LogReader"
+
+    async def alerts(self) -> dict[str, Alert]:
+        """Returns the last transition of every alert there ever was, by its id."""
+        from pydantic import ValidationError
+
+        found: dict[str, Alert] = {}
+        for _, value in await self._read(ALERTS):
+            try:
+                alert = Alert.model_validate_json(value or b"")
+            except ValidationError:
+                continue
+            known = found.get(alert.alert_id)
+            if known is None or alert.transition > known.transition:
+                found[alert.alert_id] = alert
+        return found
+
+    async def controls(self) -> list[Silence | Ack]:
+        """Returns every silence and acknowledgement as it stands now, in the order of the log."""
+        found: dict[bytes, Silence | Ack] = {}
+        for key, value in await self._read(CONTROL):
+            control = read_control(key, value)
+            if key is not None and control is not None:
+                found.pop(key, None)
+                found[key] = control
+        return list(found.values())
+
+    async def say(self, control: Silence | Ack) -> None:
+        """Writes a record; returns when it is durable."""
+        from aiokafka import AIOKafkaProducer
+
+        producer = AIOKafkaProducer(acks="all", enable_idempotence=True, **self._options)
+        async with producer:
+            value = control.model_dump_json().encode()
+            await producer.send_and_wait(CONTROL.name, value, key=control_key(control))
+
+    async def _read(self, topic: Topic) -> list[tuple[bytes | None, bytes | None]]:
+        partitions = range(await self._reader.partitions(topic.name))
+        if not partitions:
+            raise UserError(f"Kafka has no topic {topic.name}. Create it: backchannel migrate")
+        records = await self._reader.read(topic.name, partitions)
+        return [record for partition in partitions for record in records[partition]]
+
+
+@asynccontextmanager
+async def desk(kafka: str | None = None) -> AsyncIterator[Desk]:
+    """Connects.
+
+    Raises:
+        UserError: there is no Kafka to talk to.
+    """
+    import logging
+
+    from aiokafka.errors import KafkaError
+
+    from backchannel_processors.log_kafka import LogReader
+
+    # What it has to say of a broker that is away is said here, once and in a sentence.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    servers = kafka or find_kafka()
+    with checked():
+        options = {"bootstrap_servers": servers, **KafkaSecurity.from_env().aiokafka()}
+    reader = LogReader(options)
+    try:
+        await reader.start()
+        yield Desk(options, reader)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise UserError(
+            f"Kafka at {servers} gives no answer. Is it running, and is the address right?"
+        ) from error
+    finally:
+        await reader.stop()

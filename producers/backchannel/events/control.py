@@ -1,0 +1,94 @@
+"""What people say to the pipeline, as records on ``chat.control``: silences and acknowledgements.
+
+Each is one compacted record under a key of its own, so the topic is the audit log: who silenced
+what, until when and why, and who took which alert. Other kinds of record stand on the topic too;
+``read_control`` passes over what it does not know.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from backchannel.events.alert import Alert
+from backchannel.events.fields import Label, Labels, Text, TimestampUs
+
+__all__ = ["Ack", "Control", "Silence", "control_key", "read_control"]
+
+_Id = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
+
+
+class Silence(BaseModel):
+    """Alerts that nobody is to be told of for a while. They are decided and stored all the same.
+
+    It covers the alerts that fit everything it names; what it leaves empty, fits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    kind: Literal["silence"] = "silence"
+    silence_id: _Id
+    rule: Label = ""
+    severity: Literal["", "info", "warning", "error", "critical"] = ""
+    dims: dict[str, Label] = Field(default_factory=dict)
+    """Values of dimensions, e.g. ``{"tenant": "acme"}``."""
+    labels: Labels = Field(default_factory=dict)
+    starts_at_us: TimestampUs
+    ends_at_us: TimestampUs
+    """From then on it covers nothing; set to an earlier time when somebody ends it."""
+    created_at_us: TimestampUs
+    created_by: Label
+    comment: Text = ""
+    ended_by: Label = ""
+    """Who ended it before its time."""
+
+    def covers(self, alert: Alert, now_us: int) -> bool:
+        """Says whether nobody is to be told of the alert at the wall clock ``now_us``."""
+        return (
+            self.starts_at_us <= now_us < self.ends_at_us
+            and self.rule in ("", alert.rule)
+            and self.severity in ("", alert.severity)
+            and self.dims.items() <= alert.dims.items()
+            and self.labels.items() <= alert.labels.items()
+        )
+
+
+class Ack(BaseModel):
+    """Somebody takes care of an alert: of this firing of it, not of the next one."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    kind: Literal["ack"] = "ack"
+    alert_id: Label
+    transition: int = Field(ge=1, le=2**53)
+    """Of the record with ``state`` ``firing``."""
+    at_us: TimestampUs
+    by: Label
+    comment: Text = ""
+
+    def is_of(self, alert: Alert) -> bool:
+        """Says whether the alert, as it fires, is the one that was taken."""
+        return (self.alert_id, self.transition) == (alert.alert_id, alert.transition)
+
+
+Control = Annotated[Silence | Ack, Field(discriminator="kind")]
+
+_KINDS = (b"silence/", b"ack/")
+_control: TypeAdapter[Silence | Ack] = TypeAdapter(Control)
+
+
+def control_key(control: Silence | Ack) -> bytes:
+    """Returns the key of its record: a later record of the same key takes its place."""
+    if isinstance(control, Silence):
+        return f"silence/{control.silence_id}".encode()
+    return f"ack/{control.alert_id}/{control.transition}".encode()
+
+
+def read_control(key: bytes | None, value: bytes | None) -> Silence | Ack | None:
+    """Reads a record of ``chat.control``; ``None`` for what is no silence and no acknowledgement,
+    and for what cannot be read."""
+    if key is None or value is None or not key.startswith(_KINDS):
+        return None
+    try:
+        return _control.validate_json(value)
+    except ValidationError:
+        return None
