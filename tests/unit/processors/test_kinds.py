@@ -1,0 +1,270 @@
+"""What each kind of rule finds, over minutes that are held and days that are summed up."""
+
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from backchannel_processors.alerting import AlertBook, Clocks
+from backchannel_processors.frames import HOUR, MINUTE, Calendar, frame_for
+from backchannel_processors.measures import Measures
+from backchannel_processors.rules import Rules
+from support.interactions import NOON_US
+from support.rules import NOON, SECOND_US, Series, measures, rule_of
+
+DAY = 86_400
+SINCE_MIDNIGHT = NOON % DAY
+"""Seconds from midnight UTC to the noon of these tests."""
+
+
+def values(series: Series) -> list[float | None]:
+    return [alert.value for alert in series.alerts]
+
+
+# -- ratio, burn rate --------------------------------------------------------------------------
+
+
+def test_a_ratio_is_the_share_of_one_quantity_in_another() -> None:
+    series = Series(rule_of("ratio", metric="errors", threshold=0.2, min_samples=4))
+    assert series.at(0, 8, errors=1) == []
+    assert series.at(1, 2, errors=2) == ["firing"]
+    assert values(series) == [0.3]
+
+
+def test_slow_turns_are_told_by_the_histogram() -> None:
+    rule = rule_of("ratio", metric="slow", over_ms=1_000, threshold=0.4, min_samples=2)
+    series = Series(rule)
+    assert series.at(0, 6, latency_us=900_000) == []
+    assert series.at(1, 6, latency_us=1_100_000) == ["firing"]
+
+
+BURN = rule_of(
+    "burn_rate",
+    objective=0.99,
+    windows=[{"long": "1h", "short": "5m", "factor": 10}],
+    min_samples=10,
+)
+
+
+def test_a_burn_rate_needs_both_windows() -> None:
+    series = Series(BURN)
+    for minute in range(60):
+        series.at(minute * 60, 10, errors=0)
+        series.let_go(minute * 60 - 180)
+    assert series.alerts == []
+    for minute in range(60, 65):  # the short window burns at once, the long one after a while
+        series.at(minute * 60, 10, errors=10)
+        series.let_go(minute * 60 - 180)
+    assert series.alerts == []
+    assert series.at(65 * 60, 20, errors=20) == ["firing"]
+    assert values(series) == [pytest.approx(70 / 630 / 0.01, rel=0.1)]
+
+
+def test_a_burn_rate_is_over_soon_after_the_trouble() -> None:
+    series = Series(BURN)
+    assert series.at(0, 100, errors=100) == ["firing"]
+    for minute in range(1, 8):
+        series.at(minute * 60, 100, errors=0)
+        series.let_go(minute * 60 - 180)
+    assert [alert.state for alert in series.alerts] == ["firing", "resolved"]
+
+
+# -- budgets -----------------------------------------------------------------------------------
+
+
+def budget(**fields: Any) -> Series:
+    given: dict[str, Any] = {"metric": "tokens", "threshold": 1_000, "period": "day"} | fields
+    return Series(rule_of("budget", **given))
+
+
+def test_a_budget_fires_with_the_event_that_crosses_it() -> None:
+    series = budget()
+    assert series.at(0, tokens=999) == []
+    assert series.at(3_600, tokens=1) == ["firing"]
+    assert series.last is not None
+    assert (series.last.value, series.last.trigger_event_at_us) == (
+        1_000.0,
+        NOON_US + 3_600 * SECOND_US,
+    )
+    assert series.last.period_start_us == NOON_US - SINCE_MIDNIGHT * SECOND_US
+
+
+def test_what_was_let_go_of_counts_once() -> None:
+    series = budget()
+    series.at(0, tokens=600)
+    series.let_go(10)
+    assert series.at(300, tokens=300) == []
+    series.windows[NOON] = series.windows[NOON + 300]  # as if a crash had kept the window
+    series.let_go(10)
+    assert series.at(310, tokens=100) == ["firing"]
+    assert values(series) == [1_000.0]
+
+
+def test_a_new_period_ends_the_alert_of_the_old_one() -> None:
+    series = budget()
+    series.at(0, tokens=1_000)
+    midnight = DAY - SINCE_MIDNIGHT
+    series.let_go(10)
+    assert series.silent_until(midnight - 10) == []
+    assert series.silent_until(midnight + 10) == ["resolved"]
+    assert series.last is not None
+    assert (series.last.reason, series.last.value) == ("period_over", 0.0)
+
+
+def test_a_budget_used_up_in_the_last_second_of_its_period_is_told() -> None:
+    series = budget()
+    midnight = DAY - SINCE_MIDNIGHT
+    series.windows[NOON + midnight - 10] = series.windows.get(NOON, _tokens(5_000, midnight - 1))
+    assert series.at(midnight + 1, tokens=1) == ["firing", "resolved"]
+    assert values(series) == [5_000.0, 1.0]
+    assert series.at(midnight + 2, tokens=1) == []
+
+
+def _tokens(tokens: int, second: int) -> Measures:
+    return measures(1, tokens=tokens, at_us=NOON_US + second * SECOND_US)
+
+
+def test_a_period_begins_at_midnight_where_the_rule_lives() -> None:
+    series = budget(time_zone="Asia/Kolkata")
+    series.at(0, tokens=1_000)
+    assert series.last is not None
+    assert series.last.period_start_us is not None
+    local = datetime.fromtimestamp(
+        series.last.period_start_us / SECOND_US, ZoneInfo("Asia/Kolkata")
+    )
+    assert (local.hour, local.minute) == (0, 0)
+
+
+def test_a_rolling_budget_looks_back_from_now() -> None:
+    series = budget(period="hour", rolling=True)
+    series.at(0, tokens=600)
+    series.let_go(10)
+    assert series.at(3_000, tokens=600) == ["firing"]
+    series.let_go(3_010)
+    assert series.at(3_700, tokens=1) == ["resolved"]
+
+
+def test_a_forecast_fires_before_the_budget_is_spent() -> None:
+    rest_h = (DAY - SINCE_MIDNIGHT) // 3_600
+    series = budget(forecast=True, threshold=100 * rest_h)
+    for minute in range(60):
+        series.at(minute * 60, tokens=4)
+        series.let_go(minute * 60 - 180)
+    assert [alert.state for alert in series.alerts] == ["firing"]
+    (value,) = values(series)
+    assert value is not None
+    assert value >= 100 * rest_h
+
+
+def test_a_budget_says_when_it_has_not_seen_the_whole_period() -> None:
+    series = budget()
+    series.at(0, tokens=600)
+    series.let_go(10)
+    series.at(300, tokens=600)
+    assert series.last is not None
+    assert not series.last.complete
+
+
+# -- change ------------------------------------------------------------------------------------
+
+
+def test_a_change_is_told_against_the_same_hour_of_earlier_days() -> None:
+    series = Series(rule_of("change", metric="count", min_samples=10, min_days=3, days=7))
+    for five_minutes in range(5 * 288):
+        series.at(five_minutes * 300, 25 + five_minutes // 288 % 2)
+        series.let_go(five_minutes * 300 - 180)
+    assert series.alerts == []
+    fired = [series.at(5 * DAY + minute * 60, 200) for minute in range(15)]
+    assert ["firing"] in fired
+
+
+def test_a_change_needs_some_days() -> None:
+    series = Series(rule_of("change", metric="count", min_samples=1))
+    assert series.at(0, 1_000) == []
+
+
+# -- no data -----------------------------------------------------------------------------------
+
+SILENT = rule_of("no_data", window="1m", forget_after="1h")
+
+
+class Quiet:
+    """A series under a rule that misses it."""
+
+    def __init__(self) -> None:
+        self.book = AlertBook(Rules((SILENT,), "hash"))
+        self.read(0)
+
+    def read(self, second: int) -> list[str]:
+        clocks = Clocks(NOON_US, 0, NOON_US + second * SECOND_US)
+        return [a.state for a in self.book.decide(lambda grouping, dims: (), clocks)]
+
+
+def test_a_series_that_falls_silent_is_missed() -> None:
+    quiet = Quiet()
+    quiet.book.changed("tenant", ("a",))
+    assert [quiet.read(second) for second in (20, 40)] == [[], []]
+    assert quiet.read(60) == ["firing"]
+    quiet.book.changed("tenant", ("a",))
+    assert quiet.read(70) == ["resolved"]
+
+
+def test_an_outage_of_the_workers_is_no_silence() -> None:
+    quiet = Quiet()
+    quiet.book.changed("tenant", ("a",))
+    assert quiet.read(3_600) == []
+
+
+def test_a_clock_that_is_set_back_makes_nothing_silent() -> None:
+    quiet = Quiet()
+    quiet.book.changed("tenant", ("a",))
+    assert [quiet.read(second) for second in (-7_200, -7_190, -7_180)] == [[], [], []]
+
+
+def test_a_series_is_not_missed_for_ever() -> None:
+    quiet = Quiet()
+    quiet.book.changed("tenant", ("a",))
+    told = [state for second in range(20, 4_000, 20) for state in quiet.read(second)]
+    assert told == ["firing", "resolved"]
+    assert not quiet.book.silence.items()
+
+
+def test_silence_outlives_a_restart() -> None:
+    quiet, heir = Quiet(), Quiet()
+    quiet.book.changed("tenant", ("a",))
+    quiet.read(20)
+    for key, value in quiet.book.changes():
+        heir.book.restore_entry(key[2 : key.index(b'"', 2)].decode(), key, value)
+    assert [heir.read(second) for second in (20, 40)] == [[], ["firing"]]
+
+
+# -- frames ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("span_s", "frame"), [(300, MINUTE), (3_600, MINUTE), (259_200, HOUR)])
+def test_a_span_is_summed_in_the_finest_frame_that_is_kept(span_s: int, frame: object) -> None:
+    assert frame_for(span_s) is frame
+
+
+@pytest.mark.parametrize(
+    ("period", "zone", "at", "start", "end"),
+    [
+        ("day", "Europe/Berlin", "2026-03-29T12:00", "2026-03-28T23:00", "2026-03-29T22:00"),
+        ("day", "Europe/Berlin", "2026-10-25T12:00", "2026-10-24T22:00", "2026-10-25T23:00"),
+        ("hour", "Asia/Kolkata", "2026-01-01T12:10", "2026-01-01T11:30", "2026-01-01T12:30"),
+        ("week", "UTC", "2026-11-21T12:00", "2026-11-16T00:00", "2026-11-23T00:00"),
+        ("month", "UTC", "2026-12-31T23:59", "2026-12-01T00:00", "2027-01-01T00:00"),
+        ("month", "America/New_York", "2026-03-01T04:00", "2026-02-01T05:00", "2026-03-01T05:00"),
+        ("hour", "Europe/Berlin", "2026-10-25T01:30", "2026-10-25T01:00", "2026-10-25T02:00"),
+    ],
+)
+def test_periods_follow_the_calendar_of_their_zone(
+    period: str, zone: str, at: str, start: str, end: str
+) -> None:
+    calendar = Calendar(period, zone, DAY)  # type: ignore[arg-type] # parameters are plain text
+    seconds = [
+        int(datetime.fromisoformat(each).replace(tzinfo=UTC).timestamp())
+        for each in (at, start, end)
+    ]
+    assert [calendar.start(seconds[0]), calendar.end(seconds[0])] == seconds[1:]
