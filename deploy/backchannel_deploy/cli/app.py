@@ -18,6 +18,7 @@ from backchannel_deploy.cli.demo import demo
 from backchannel_deploy.cli.doctor import doctor
 from backchannel_deploy.cli.migrate import migrate
 from backchannel_deploy.cli.replay import replay
+from backchannel_deploy.cli.rules import backtest, check, test
 from backchannel_deploy.cli.schema import schema
 from backchannel_deploy.cli.sink import sink
 from backchannel_deploy.cli.sql import sql
@@ -65,6 +66,11 @@ _alerts.command(tail)
 _alerts.command(silence)
 _alerts.command(ack)
 app.command(_alerts)
+_rules = App(name="rules", help="Try alert rules before they wake somebody up.", group=_OPERATE)
+_rules.command(check)
+_rules.command(test)
+_rules.command(backtest)
+app.command(_rules)
 
 
 def run(arguments: Sequence[str]) -> int:
