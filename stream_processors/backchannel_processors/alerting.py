@@ -110,7 +110,8 @@ class AlertBook:
 
     def use(self, rules: Rules) -> None:
         """Goes on with other rules. What was pending or fires under a rule of the same name goes
-        on; ``retire`` ends the rest."""
+        on; the next ``decide`` ends the rest."""
+        self._retiring = True
         self._rules = rules
         self._by_name = {rule.name: rule for rule in rules.all}
         self._watching: dict[str, list[AnyRule]] = {}
@@ -147,7 +148,7 @@ class AlertBook:
             self._reached_us = clocks.reached_us
             self._restless.update(dict.fromkeys(self._waiting()))
         restless, self._restless = self._restless, {}
-        decided: list[Alert] = []
+        decided = self.retire(clocks.now_us) if self._retiring else []
         for grouping, dims in restless:
             rules = [rule for rule in self._watching.get(grouping, ()) if rule.covers(dims)]
             if rules:
@@ -158,13 +159,13 @@ class AlertBook:
 
     def retire(self, now_us: int) -> list[Alert]:
         """Returns the ends of firing alerts whose rule is gone or is about something else now."""
+        self._retiring = False
         ended: list[Alert] = []
+        for place, memory in list(self._memory.items()):
+            if memory.phase is Phase.PENDING and not self._goes_on(place):
+                self._remember(place, Memory(transition=memory.transition))
         for place, last in list(self._last.items()):
-            rule = self._by_name.get(place.rule)
-            goes_on = (
-                rule is not None and rule.grouping == place.grouping and rule.covers(place.dims)
-            )
-            if last.state == "firing" and not goes_on:
+            if last.state == "firing" and not self._goes_on(place):
                 memory = self._recall(place)
                 over = msgspec.structs.replace(
                     memory, phase=Phase.RESOLVED, transition=last.transition + 1
@@ -174,6 +175,10 @@ class AlertBook:
                 finding = Finding(Condition.SILENT, None, last.threshold, 0, last.window_s)
                 ended.append(self._resolved(place, last, finding, moment, "rule_gone"))
         return ended
+
+    def _goes_on(self, place: _Place) -> bool:
+        rule = self._by_name.get(place.rule)
+        return rule is not None and rule.grouping == place.grouping and rule.covers(place.dims)
 
     def phases(self) -> Iterator[tuple[str, str, Dims, Phase]]:
         """Yields rule, grouping, dims and phase of every alert that is not at rest."""

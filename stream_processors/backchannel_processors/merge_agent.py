@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from faust.types import Message as Received
@@ -15,6 +16,7 @@ from backchannel_processors.merge_partition import LONG_S, MergePartition, Merge
 from backchannel_processors.outbox_kafka import Message
 from backchannel_processors.partials import decode_bundle
 from backchannel_processors.rows import seal_rows
+from backchannel_processors.rules import Rules
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import Alarm, Pace, Tools, admits, begin, pause, write_checkpoints
 from backchannel_processors.source_partition import BASE_S
@@ -81,6 +83,13 @@ class MergeAgent:
         )
         self._parts = parts
         self._open = True
+        self._news.set()
+
+    def use(self, rules: Rules) -> None:
+        """Goes on with other rules; what fires under one that is gone is over."""
+        self._rules = replace(self._rules, alerts=rules)
+        for part in self._parts.values():
+            part.use(rules)
         self._news.set()
 
     async def close(self) -> None:

@@ -319,6 +319,12 @@ class MergePartition:
         """Returns the transitions that follow from the rules having changed."""
         return self._book.retire(now_us)
 
+    def use(self, rules: Rules) -> None:
+        """Goes on with other alert rules: looks at every live series again."""
+        self._book.use(rules)
+        for grouping, dims in {key for window in self._live().values() for key in window}:
+            self._book.look_at(grouping, dims)
+
     def alerts(self, now_us: int) -> list[Alert]:
         """Returns the transitions that follow from what came since the last call."""
         if not self.is_caught_up:
@@ -338,11 +344,13 @@ class MergePartition:
     def _live_windows(self, key: _SeriesKey, now_us: int) -> Iterator[tuple[int, Measures]]:
         """Yields the live windows of a series, but for those that the wall clock has not reached
         yet: a clock that is ahead must not hide what the others did."""
-        origin = self._origins.get(LIVE)
-        for start, window in origin.windows.items() if origin else ():
+        for start, window in self._live().items():
             series = window.get(key)
             if series is not None and start * _SECOND_US <= now_us:
                 yield start, series.total
+
+    def _live(self) -> dict[int, dict[_SeriesKey, _Series]]:
+        return self._origins[LIVE].windows if LIVE in self._origins else {}
 
     # -- keeping ---------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ late.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -366,6 +366,10 @@ class SourcePartition:
         for grouping in self._rules.groupings.all:
             if not set(grouping.dimensions) <= whole:
                 self._incomplete[(name, grouping.name, start)] = None
+
+    def watch(self, groupings: frozenset[str]) -> None:
+        """Has the series of these groupings leave first from now on."""
+        self._rules = replace(self._rules, fast=groupings)
 
     # -- telling ---------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The windows agent: records of ``chat.events`` in, partials out, its state on a changelog."""
 
 import asyncio
+from dataclasses import replace
 from typing import cast
 
 from faust.types import Message as Received
@@ -82,6 +83,12 @@ class WindowsAgent:
         self._open = True
         self._full.hurry()
         self._news.set()
+
+    def watch(self, groupings: frozenset[str]) -> None:
+        """Has the series of these groupings leave first from now on: an alert rule watches them."""
+        self._rules = replace(self._rules, fast=groupings)
+        for part in self._parts.values():
+            part.watch(groupings)
 
     async def close(self) -> None:
         """Gives the partitions back, with everything written; nothing is written afterwards."""

@@ -4,6 +4,7 @@ doing is done again by the next one."""
 import asyncio
 import signal
 from collections.abc import Awaitable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from aiokafka.errors import KafkaError
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events.topics import ALERTS, EVENTS, METRICS, PARTIALS
 from backchannel.security import KafkaSecurity
-from backchannel_processors.errors import WorkerError
+from backchannel_processors.errors import RulesError, WorkerError
 from backchannel_processors.faust_app import Group
 from backchannel_processors.groupings import Groupings
 from backchannel_processors.lease import Lease, end_process
@@ -23,7 +24,7 @@ from backchannel_processors.logs import configure_logs
 from backchannel_processors.merge_agent import MergeAgent
 from backchannel_processors.merge_partition import MergeRules
 from backchannel_processors.outbox_kafka import Outbox
-from backchannel_processors.rules import Rules, load_rules
+from backchannel_processors.rules_file import RulesFile
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import Tools
 from backchannel_processors.source_partition import WindowRules
@@ -35,6 +36,8 @@ __all__ = ["run_worker", "shipped_rules"]
 _STOP_S = 8.0
 _RETRY_S = 1.0
 _COUNTERS_S = 60.0
+_RULES_S = 2.0
+"""How often the rules file is looked at."""
 _LEASE_SHARE = 0.8
 """Of the session timeout: the lease runs out before Kafka gives partitions away."""
 
@@ -48,7 +51,7 @@ def run_worker(settings: WorkerSettings) -> None:
     configure_logs()
     try:
         groupings = Groupings.parse(settings.groupings)
-        rules = load_rules(settings.rules or shipped_rules(), groupings)
+        rules = RulesFile(settings.rules or shipped_rules(), groupings)
         asyncio.run(_Worker(settings, groupings, rules).run())
     except Exception as error:  # noqa: BLE001 -- the edge of the process: told, and it ends
         _end(error)
@@ -60,10 +63,11 @@ def shipped_rules() -> Path:
 
 
 class _Worker:
-    def __init__(self, settings: WorkerSettings, groupings: Groupings, rules: Rules) -> None:
+    def __init__(self, settings: WorkerSettings, groupings: Groupings, rules: RulesFile) -> None:
         self._settings = settings
         self._groupings = groupings
-        self._rules = rules
+        self._rules_file = rules
+        self._look_at_rules = asyncio.Event()
         self._log = structlog.get_logger()
         self._stopped = asyncio.Event()
 
@@ -71,6 +75,7 @@ class _Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
+        loop.add_signal_handler(signal.SIGHUP, self._look_at_rules.set)
         security, options = _access(self._settings.kafka)
         reader = LogReader(options)
         found = await self._wait_for_topics(reader)
@@ -114,12 +119,15 @@ class _Worker:
                     windows.run(),
                     merge.run(),
                     self._tell_counters(windows),
+                    self._follow_rules(windows, merge),
                     group.start(),
                     group.wait_until_failed(),
                 )
             ]
             self._log.info(
-                "worker_started", rules=len(self._rules.all), rules_hash=self._rules.hash
+                "worker_started",
+                rules=len(self._rules_file.rules.all),
+                rules_hash=self._rules_file.rules.hash,
             )
             await self._stopped.wait()
             async with asyncio.timeout(_STOP_S):
@@ -170,7 +178,7 @@ class _Worker:
     def _window_rules(self) -> WindowRules:
         return WindowRules(
             groupings=self._groupings,
-            fast=self._rules.groupings,
+            fast=self._rules_file.rules.groupings,
             lateness_s=self._settings.lateness_s,
             ahead_s=self._settings.clock_ahead_s,
             behind_s=self._settings.clock_behind_s,
@@ -181,10 +189,31 @@ class _Worker:
     def _merge_rules(self, sources: int) -> MergeRules:
         return MergeRules(
             sources=sources,
-            alerts=self._rules,
+            alerts=self._rules_file.rules,
             lateness_s=self._settings.lateness_s,
             idle_s=self._settings.idle_s,
         )
+
+    async def _follow_rules(self, windows: WindowsAgent, merge: MergeAgent) -> None:
+        """Takes new rules from the file; bad ones are told, and the old ones kept."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look_at_rules.wait(), _RULES_S)
+            self._look_at_rules.clear()
+            try:
+                rules = self._rules_file.look()
+            except RulesError as error:
+                self._log.error(
+                    "rules_rejected",
+                    reason=str(error),
+                    rejected=self._rules_file.rejected,
+                    rules_hash=self._rules_file.rules.hash,
+                )
+                continue
+            if rules is not None:
+                windows.watch(rules.groupings)
+                merge.use(rules)
+                self._log.info("rules_changed", rules=len(rules.all), rules_hash=rules.hash)
 
     async def _tell_counters(self, windows: WindowsAgent) -> None:
         while True:

@@ -139,6 +139,25 @@ async def test_an_alert_comes_within_a_second_and_ends_when_the_traffic_stops(
         assert (heard.alerts[1].state, heard.alerts[1].value) == ("resolved", None)
 
 
+async def test_rules_change_under_a_running_worker(
+    private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(RULES)
+    async with stage(private_kafka(), worker_factory, rules=str(rules)) as set_up:
+        heard, worker = set_up.listener, set_up.worker
+        async with bot(set_up.bootstrap) as sender:
+            await sender.send(3, [Interaction(tenant_id="a", duration_us=9_000_000)] * 5)
+            await until(lambda: len(heard.alerts) == 1, heard)
+            rules.write_text(RULES.replace("latency_ms", "mood"))
+            await worker.has_logged("rules_rejected")
+            rules.write_text(RULES.replace('"slow"', '"slower"'))
+            await worker.has_logged("rules_changed")
+            await until(lambda: len(heard.alerts) == 3, heard)
+        told = {(alert.rule, alert.state, alert.reason) for alert in heard.alerts[1:]}
+        assert told == {("slow", "resolved", "rule_gone"), ("slower", "firing", "")}
+
+
 async def test_garbage_is_counted_and_harms_nobody(
     private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory
 ) -> None:
