@@ -250,7 +250,9 @@ def test_the_thread_ends_when_it_is_closed() -> None:
     before = set(threading.enumerate())
     producer = Producer(transport=MemoryTransport())
     producer.track(Interaction())
-    (thread,) = set(threading.enumerate()) - before
+    new = set(threading.enumerate()) - before
+    # The price table may still be loading, in a thread that ends by itself.
+    (thread,) = (each for each in new if each.name == "backchannel")
 
     assert producer.close_sync() == 0
 
