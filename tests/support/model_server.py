@@ -62,6 +62,7 @@ class ModelServer:
     async def _open(self) -> None:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/openai/deployments/{name}/chat/completions", self._chat)  # Azure's
         app.router.add_post("/v1/responses", self._response)
         app.router.add_post("/v1/embeddings", self._embeddings)
         app.router.add_post("/v1/messages", self._messages)

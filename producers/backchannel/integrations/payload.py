@@ -33,7 +33,10 @@ def look(answer: Any, *path: str) -> Any:
     for name in path:
         if answer is None:
             return None
-        answer = answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name, None)
+        try:
+            answer = answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name)
+        except Exception:  # noqa: BLE001  # not there, or a property that raises
+            return None
     return answer
 
 

@@ -283,8 +283,9 @@ class _Call:
             if counts:
                 self._call.usage(**counts)
             keep_content(self._call, self._answer, self._prompt)
-        finally:
-            self._call.end()
+        except Exception:  # noqa: BLE001  # a prompt of a kind that nobody knows: a figure is missing
+            self._call.count_misfit()
+        self._call.end()
 
 
 class _Pieces:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, AzureOpenAI, OpenAI
 from pydantic import BaseModel
 
 from backchannel.events import Interaction, LlmCall
@@ -427,6 +427,16 @@ def test_no_word_of_prompt_answer_or_key_is_in_an_event(bot: Bot, client: OpenAI
 
     told = "".join(event.model_dump_json() for event in bot.events())
     assert not any(word in told for word in ("refund", "Refund", "How long", "sk-canary"))
+
+
+def test_azures_client_is_told_with_its_deployment(bot: Bot, model_server: ModelServer) -> None:
+    with AzureOpenAI(
+        azure_endpoint=model_server.url, api_key="sk-canary", api_version="2025-01-01"
+    ) as plain:
+        client = wrap(plain, bot.producer, provider="azure")
+        list(client.chat.completions.create(model="plain", messages=QUESTION, stream=True))
+
+    assert has(bot.only(LlmCall), **USAGE, provider="azure", request_model="plain")
 
 
 def test_what_is_no_client_is_refused_when_it_is_wrapped(bot: Bot) -> None:

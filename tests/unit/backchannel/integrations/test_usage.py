@@ -7,7 +7,7 @@ import pytest
 from backchannel.integrations.answer import Answer
 from backchannel.integrations.anthropic import anthropic_usage
 from backchannel.integrations.openai import openai_usage
-from backchannel.integrations.payload import text_length
+from backchannel.integrations.payload import look, text_length, texts
 
 OPENAI: dict[str, tuple[Any, dict[str, int]]] = {
     "chat": (
@@ -131,3 +131,21 @@ def test_a_prompt_that_holds_itself_is_measured_in_the_end() -> None:
     prompt["content"] = [prompt, prompt]
 
     assert text_length(prompt) > 0
+
+
+def test_the_texts_of_a_prompt_come_in_their_order() -> None:
+    prompt = {
+        "system": "one",
+        "messages": [{"content": "two"}, {"content": [{"text": "three"}, {"text": "four"}]}],
+    }
+
+    assert list(texts(prompt)) == ["one", "two", "three", "four"]
+
+
+def test_an_answer_that_raises_when_it_is_looked_into_holds_nothing() -> None:
+    class HostileAnswer:
+        @property
+        def usage(self) -> int:
+            raise RuntimeError("the request has not been set")
+
+    assert look(HostileAnswer(), "usage", "prompt_tokens") is None
