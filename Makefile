@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format faults bench requirements clean
+.PHONY: help setup demo test check lint format faults soak bench requirements clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ format: $(STAMP) ## rewrite the code as the formatter and the linter want it
 
 faults: $(STAMP) ## the long form of the fault tests: many kills, many seeds
 	@BACKCHANNEL_FAULTS=full $(BIN)/python -m pytest tests/consistency $(PYTEST_ARGS)
+
+soak: $(STAMP) ## one hour of load while the broker goes away at random: nothing may grow or be lost
+	@PYTHONPATH=tests $(BIN)/python -m soak $(SOAK_ARGS)
 
 # Some peers want other versions of what we stand on.
 PEERS  := build/peers

@@ -1,6 +1,7 @@
 """What lies in the topic of events, as its readers count it; and traffic to compare it with."""
 
 import asyncio
+import json
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ __all__ = [
     "create_events_topic",
     "create_topic",
     "records_of",
+    "stored_seqs",
     "track_all",
     "turn",
 ]
@@ -97,6 +99,24 @@ def counted(records: list[Stored]) -> list[tuple[int, Interaction]]:
             assert isinstance(verdict.event, Interaction)
             events.append((record.partition, verdict.event))
     return events
+
+
+async def stored_seqs(bootstrap: str, producer_id: str, topic: str = EVENTS.name) -> set[int]:
+    """The numbers of a producer's events that lie in the topic, repeats of records left out; none
+    may count twice."""
+    last_pseq: defaultdict[int, int] = defaultdict(int)
+    seqs: set[int] = set()
+    for record in await records_of(bootstrap, producer_id, topic):
+        pseq = record.batch.pseq
+        assert pseq is not None
+        if pseq <= last_pseq[record.partition]:
+            continue
+        last_pseq[record.partition] = pseq
+        for line in record.batch.lines:
+            seq = json.loads(line)["seq"]
+            assert seq not in seqs, "an event counts twice"
+            seqs.add(seq)
+    return seqs
 
 
 class Load:
