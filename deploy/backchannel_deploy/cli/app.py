@@ -17,7 +17,9 @@ from backchannel_deploy.cli.alerts import tail
 from backchannel_deploy.cli.demo import demo
 from backchannel_deploy.cli.doctor import doctor
 from backchannel_deploy.cli.migrate import migrate
+from backchannel_deploy.cli.prices import import_prices, list_prices, missing_prices
 from backchannel_deploy.cli.replay import replay
+from backchannel_deploy.cli.report import summary
 from backchannel_deploy.cli.rules import backtest, check, test
 from backchannel_deploy.cli.schema import schema
 from backchannel_deploy.cli.sink import sink
@@ -25,6 +27,7 @@ from backchannel_deploy.cli.sql import sql
 from backchannel_deploy.cli.status import status
 from backchannel_deploy.cli.up import up
 from backchannel_deploy.cli.version import version
+from backchannel_deploy.cli.whatif import whatif
 from backchannel_deploy.cli.worker import worker
 from backchannel_deploy.errors import UserError
 from backchannel_deploy.extras import missing_extra
@@ -52,6 +55,7 @@ for _command, _group in (
     (replay, _TRY),
     (sql, _LOOK),
     (status, _LOOK),
+    (whatif, _LOOK),
     (worker, _RUN),
     (sink, _RUN),
     (doctor, _OPERATE),
@@ -71,6 +75,16 @@ _rules.command(check)
 _rules.command(test)
 _rules.command(backtest)
 app.command(_rules)
+_report = App(name="report", help="Figures for people.", group=_LOOK)
+_report.command(summary)
+app.command(_report)
+_prices = App(
+    name="prices", help="What a token costs, and which models have no price.", group=_OPERATE
+)
+_prices.command(import_prices, name="import")
+_prices.command(list_prices, name="list")
+_prices.command(missing_prices, name="missing")
+app.command(_prices)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,28 +1,21 @@
-"""`backchannel sql`: one statement, one answer."""
+"""`backchannel sql`: one statement, one answer, once or again and again."""
 
-import json
-import shutil
 import sys
-from io import IOBase
-from typing import Annotated, Literal
+import time
+from collections.abc import Callable
+from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 
 from backchannel_deploy.cli.clickhouse import connected
-from backchannel_deploy.cli.tables import result_table
+from backchannel_deploy.cli.output import Format, answer_table, ask_and_print
+from backchannel_deploy.errors import UserError
 
 __all__ = ["sql"]
 
-Format = Literal["table", "csv", "json", "jsonl"]
-
-# What ClickHouse answers in when the statement names no format of its own.
-_SERVER_FORMATS: dict[Format, str] = {
-    "table": "JSONCompact",
-    "csv": "CSVWithNames",
-    "json": "JSONEachRow",
-    "jsonl": "JSONEachRow",
-}
+_EVERY_S = 2.0
 
 
 def sql(
@@ -31,6 +24,8 @@ def sql(
     /,
     *,
     format: Annotated[Format, Parameter(alias="-f")] = "table",  # noqa: A002 -- the option's name
+    watch: Annotated[bool, Parameter(alias="-w")] = False,
+    every: float = _EVERY_S,
 ) -> None:
     """Ask ClickHouse a question and print the answer.
 
@@ -39,29 +34,35 @@ def sql(
     Parameters
     ----------
     statement
-        Any SQL, e.g. "SELECT count() FROM events". A FORMAT of its own wins over --format.
+        Any SQL, e.g. "SELECT count() FROM events"; - reads it from standard input. A FORMAT of its
+        own wins over --format.
     format
-        A table for people, CSV with a header, a JSON array of rows, or a JSON object a line.
+        A table for people, CSV with a header, a JSON array of rows, a JSON object a line, Parquet
+        or an Arrow stream.
+    watch
+        Ask again and again, and show the newest answer, until Ctrl-C. Tables only.
+    every
+        Seconds between two questions of --watch.
     """
-    headers = {"X-ClickHouse-Format": _SERVER_FORMATS[format]}
-    settings = {"output_format_json_array_of_rows": int(format == "json")}
+    if statement == "-":
+        statement = sys.stdin.read()
+    if not statement.strip():
+        raise UserError("There is no statement to ask.")
+    if watch and format != "table":
+        raise UserError("--watch shows tables: leave --format out.")
+    if watch and every <= 0:
+        raise UserError("--every must be more than 0 seconds.")
     with connected() as client:
-        if format == "table":
-            _print_table(client.raw_query(statement, transport_settings=headers))
+        if not watch:
+            ask_and_print(client, statement, format)
             return
-        answer = client.raw_stream(statement, settings=settings, transport_settings=headers)
-        assert isinstance(answer, IOBase)
-        shutil.copyfileobj(answer, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        _watch(lambda: answer_table(client, statement), every)
 
 
-def _print_table(answer: bytes) -> None:
-    try:
-        result = json.loads(answer)
-        columns, rows = result["meta"], result["data"]
-    except (ValueError, KeyError, TypeError):
-        # Nothing to show (DDL, an insert), or the statement named a format of its own.
-        sys.stdout.buffer.write(answer or b"Done.\n")
-        sys.stdout.buffer.flush()
-        return
-    Console(highlight=False).print(result_table(columns, rows))
+def _watch(ask: Callable[[], RenderableType | bytes], every_s: float) -> None:
+    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+        while True:
+            answer = ask()
+            shown = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
+            live.update(shown, refresh=True)
+            time.sleep(every_s)

@@ -461,13 +461,16 @@ FROM
         least(c.cache_read_tokens, tokens_in) AS tokens_read,
         least(c.cache_write_tokens, tokens_in - tokens_read) AS tokens_written,
         least(c.input_audio_tokens, tokens_in - tokens_read - tokens_written) AS audio_in,
-        arrayFirst(each -> if(each.3, each.1 IN ('*', lower(then_provider)), each.1 = lower(then_provider) AND each.2 IN (c.service_tier, '')), p.candidates) AS chosen,
+        if({to_model:String} = '', c.provider, {to_provider:String}) AS then_provider,
+        arrayFirst(
+            each -> if(each.3, each.1 IN ('*', lower(then_provider)), each.1 = lower(then_provider) AND each.2 IN (c.service_tier, '')),
+            if({to_model:String} = '', p.candidates, (SELECT groupArrayArray(candidates) FROM price_lists WHERE model = lower({to_model:String})))) AS chosen,
         bc_price_at(chosen.4, toDate(c.ts), toUInt32(toUnixTimestamp(c.ts) % 86400), tokens_in) AS rates,
         bc_side_picousd(tokens_in, rates.4, [tokens_read, tokens_written, audio_in], [rates.5, rates.6, rates.7]) AS input_picousd,
         bc_side_picousd(c.output_tokens, rates.8, [c.reasoning_tokens, c.output_audio_tokens], [rates.9, rates.10]) AS output_picousd,
         (ifNull(input_picousd >= 0, false) AND ifNull(output_picousd >= 0, false) AND table_picousd IS NOT NULL)::Bool AS comparable,
         toUInt128(input_picousd + output_picousd) AS other_picousd
-    FROM (SELECT *, if({to_model:String} = '', provider, {to_provider:String}) AS then_provider, if({to_model:String} = '', model, {to_model:String}) AS then_model FROM v_cost) AS c
-    LEFT JOIN price_lists AS p ON p.model = lower(c.then_model)
+    FROM v_cost AS c
+    LEFT JOIN price_lists AS p ON p.model = lower(c.model)
 ) AS c
 COMMENT 'What turns and calls would cost on another model, with fewer tokens in, or with a share answered from a cache. to_model '''' keeps the model of each. SELECT sum(now_usd), sum(then_usd) FROM v_whatif(to_provider = ''openai'', to_model = ''gpt-4o-mini'', fewer_input_tokens = 0, cache_hit_permille = 0) WHERE event_type = ''interaction'' AND model = ''gpt-4''.';
