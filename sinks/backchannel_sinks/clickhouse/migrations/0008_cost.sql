@@ -121,7 +121,7 @@ CREATE OR REPLACE VIEW v_cost
     operation LowCardinality(String) COMMENT 'kind of call: chat, embeddings, …',
     intent String COMMENT 'what the user wanted',
     query_category String COMMENT 'kind of question',
-    status LowCardinality(String) COMMENT 'error, timeout, rate_limited; how it ended',
+    status LowCardinality(String) COMMENT 'how it ended: ok, error, timeout, cancelled, rate_limited, blocked; empty for types that have none',
     prompt_name LowCardinality(String) COMMENT 'prompt template',
     prompt_version String COMMENT 'its version',
     experiment_id LowCardinality(String) COMMENT 'experiment',

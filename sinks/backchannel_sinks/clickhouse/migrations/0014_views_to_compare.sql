@@ -215,7 +215,7 @@ CREATE OR REPLACE VIEW v_trace
     duration_ms Float64 COMMENT 'how long it took, milliseconds',
     event_type LowCardinality(String) COMMENT 'interaction, llm_call, retrieval, tool_call, component, evaluation, feedback, exposure, product, error, health, security, marker, erasure',
     span String COMMENT 'what it was: name of the component, tool or product event, endpoint of a turn, model of a call, else the event type',
-    status LowCardinality(String) COMMENT 'error, timeout, rate_limited; how it ended',
+    status LowCardinality(String) COMMENT 'how it ended: ok, error, timeout, cancelled, rate_limited, blocked; empty for types that have none',
     tokens UInt64 COMMENT 'tokens in and out',
     detail String COMMENT 'message of an error, else what a judge or user said, else the documents found',
     depth UInt8 COMMENT 'how many spans it is inside of; 8 at most',
