@@ -6,7 +6,7 @@ async for alert in backchannel.alerts.subscribe("localhost:9092"):
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -26,7 +26,7 @@ _RETRY_S = 1.0
 
 async def subscribe(
     kafka: str | None = None, *, group: str | None = None, from_start: bool = False
-) -> AsyncIterator[Alert]:
+) -> AsyncGenerator[Alert, None]:
     """Yields each change of each alert once, for ever; a change that is repeated after a crash is
     left out.
 

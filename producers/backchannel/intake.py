@@ -240,6 +240,12 @@ class Intake:
         if put == "wake":
             self._wake_sender()
 
+    def pseudonym(self, user_id: str) -> str:
+        """Returns a user's id as it stands in events."""
+        fields: Fields = {"user_id": user_id}
+        self._privacy.pseudonymise(fields)
+        return str(fields["user_id"])
+
     def count_repaired(self, fields: int) -> None:
         """Counts fields that did not fit the contract."""
         with self._lock:

@@ -10,11 +10,13 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from backchannel.alert_cache import AlertCache
+from backchannel.alert_feed import AlertFeed
 from backchannel.clock import SYSTEM_CLOCK, Clock
 from backchannel.content import ContentIntake
 from backchannel.drop_watch import DropWatch, OnDrop
 from backchannel.errors import SettingsError
-from backchannel.events import new_event_id
+from backchannel.events import BudgetState, new_event_id
 from backchannel.events.topics import CONTENT
 from backchannel.forks import (
     at_end_of_child,
@@ -94,6 +96,8 @@ class Producer(Recorder):
             raise SettingsError(mistakes)
         self._clock = clock
         self._closed = False
+        self._alerts = AlertCache(clock)
+        self._alert_feed: AlertFeed | None = None
         self._tally: Tally | None = None
         privacy = privacy_of(self.settings)
         self._intake = Intake(
@@ -211,6 +215,27 @@ class Producer(Recorder):
         )
 
     @property
+    def alerts(self) -> AlertCache:
+        """Alerts that fire now and budgets as they are spent, from this process's own memory. The
+        first use begins to read them, in a thread of its own; ``alerts.current`` says when all
+        that stood there has been read."""
+        if self._alert_feed is None and not self.settings.disabled and not self._closed:
+            self._alert_feed = AlertFeed(self.settings, self._alerts)
+            if isinstance(self._transport, KafkaTransport):
+                self._alert_feed.start()
+        return self._alerts
+
+    def budget(self, user: str = "", *, rule: str = "", **dims: str) -> BudgetState | None:
+        """Returns how much of a budget is spent: of a user, or of other dimensions, e.g.
+        ``tenant="acme"``. Costs no network; ``None`` when no budget of exactly these is known.
+
+        Of several the one with the smallest share left; ``rule`` chooses one.
+        """
+        if user:
+            dims["user"] = self._intake.pseudonym(user)
+        return self.alerts.budget(rule, **dims)
+
+    @property
     def closed(self) -> bool:
         """Whether somebody has closed it."""
         return self._closed
@@ -278,6 +303,8 @@ class Producer(Recorder):
             if isinstance(self._content.transport, KafkaTransport):
                 self._content.transport = self._content.transport.for_child()
         self._thread = self._new_thread()
+        # The parent's thread is not in the child, and its cache would stand still.
+        self._alerts, self._alert_feed = AlertCache(self._clock), None
 
     def _new_thread(self) -> SenderThread:
         heartbeat = Heartbeat(self._intake, self._stamps, self.health_sources, self._clock)
@@ -321,6 +348,8 @@ class Producer(Recorder):
 
     def _begin_close(self, timeout: float) -> "concurrent.futures.Future[None] | None":
         self._closed = True
+        if self._alert_feed is not None:
+            self._alert_feed.stop()
         self._intake.close()
         if self._content is not None:
             self._content.intake.close()

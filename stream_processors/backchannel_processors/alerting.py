@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from backchannel.events import LIVE, Alert
+from backchannel.events import LIVE, Alert, BudgetState
 from backchannel.events.alert import Reason
 from backchannel_processors.alert_state import (
     FLAPS_MAX,
@@ -39,12 +39,18 @@ from backchannel_processors.series_view import SeriesView
 from backchannel_processors.silence_watch import SilenceWatch
 from backchannel_processors.states import Entry, decode_state, encode_state
 
-__all__ = ["STATE_KINDS", "AlertBook", "Clocks", "Windows", "alert_id"]
+__all__ = ["BUDGETS_MAX", "STATE_KINDS", "AlertBook", "Clocks", "Windows", "alert_id"]
 
 SeriesKey = tuple[str, Dims]
 
 Windows = Callable[[str, Dims], Iterable[tuple[int, Measures]]]
 """Returns the live 10 s windows of a series that are held, by their start in Unix seconds."""
+
+BUDGETS_MAX = 100_000
+"""Budgets of which bots are told, of one merge partition; alerts fire for further ones all the
+same."""
+
+_BUDGET_STEP = 0.01
 
 STATE_KINDS = frozenset(("memory", "past", "began", "seen", "quiet"))
 """The kinds of entries on the changelog of the merge agent that are a book's."""
@@ -106,6 +112,8 @@ class AlertBook:
         self._unsaved: dict[_Place, None] = {}
         self._restless: dict[SeriesKey, None] = {}
         self._reached_us = 0
+        self._budgets: dict[_Place, BudgetState] = {}
+        self._untold_budgets: dict[_Place, None] = {}
         self.use(rules)
 
     def use(self, rules: Rules) -> None:
@@ -207,6 +215,42 @@ class AlertBook:
                 if finding.condition is Condition.CROSSED and not self._told(place, finding):
                     yield from self._step(rule, place, finding, moment)
             yield from self._step(rule, place, current, moment)
+            if isinstance(rule, BudgetRule) and current.value is not None:
+                self._note_budget(rule, place, current, clocks.now_us)
+
+    def _note_budget(self, rule: BudgetRule, place: _Place, finding: Finding, now_us: int) -> None:
+        """Notes what is worth telling to bots: a hundredth more is spent, or a period begins."""
+        assert finding.value is not None
+        end_s = finding.period_end_s
+        state = BudgetState(
+            alert_id=alert_id(rule.name, place.grouping, place.dims),
+            rule=rule.name,
+            dims=dict(zip(rule.by, place.dims, strict=True)),
+            metric=rule.metric,
+            spent=finding.value,
+            limit=rule.threshold,
+            period_end_us=None if end_s is None else end_s * 1_000_000,
+            complete=finding.complete,
+            evaluated_at_us=now_us,
+        )
+        known = self._budgets.get(place)
+        if (
+            known is not None
+            and known.period_end_us == state.period_end_us
+            and known.limit == state.limit
+            and abs(state.share - known.share) < _BUDGET_STEP
+            and (state.share >= 1) == (known.share >= 1)
+        ):
+            return
+        if place in self._budgets or len(self._budgets) < BUDGETS_MAX:
+            self._budgets[place] = state
+            self._untold_budgets[place] = None
+
+    def budgets(self) -> list[BudgetState]:
+        """Returns the budgets of which there is something new since the last call."""
+        told = [self._budgets[place] for place in self._untold_budgets]
+        self._untold_budgets.clear()
+        return told
 
     def _told(self, place: _Place, finding: Finding) -> bool:
         """Says whether the budget of that period, or of a later one, was found used up before."""

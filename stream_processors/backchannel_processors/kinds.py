@@ -40,6 +40,7 @@ class Finding:
     window_s: int
     period_start_s: int | None = None
     """Of a calendar budget: where its period begins."""
+    period_end_s: int | None = None
     complete: bool = True
     """The whole span was seen; a budget on something new has not seen its period's beginning."""
 
@@ -209,7 +210,7 @@ def _budget(rule: BudgetRule, view: SeriesView) -> tuple[Finding, ...]:
         known = view.knows_since(frame, names)
         complete = known is not None and known <= view.end_s - rule.window_s
         value = metric.of_totals(totals, rule.window_s)
-        return (_spent(rule, value, totals[metric.samples], None, complete=complete),)
+        return (_spent(rule, value, totals[metric.samples], complete=complete),)
     calendar = _calendar(rule)
     now_s = view.end_s - 1
     start_s = calendar.start(now_s)
@@ -234,15 +235,23 @@ def _period(
         value += last_hour / _HOUR_S * (calendar.end(at_s) - view.end_s)
     known = view.knows_since(calendar, names)
     complete = known is not None and known <= start_s
-    return _spent(rule, value, totals[metric.samples], start_s, complete=complete)
+    period = (start_s, calendar.end(at_s))
+    return _spent(rule, value, totals[metric.samples], period, complete=complete)
 
 
 def _spent(
-    rule: BudgetRule, value: float, samples: int, start_s: int | None, *, complete: bool
+    rule: BudgetRule,
+    value: float,
+    samples: int,
+    period: tuple[int, int] | None = None,
+    *,
+    complete: bool,
 ) -> Finding:
     crossed = value >= rule.threshold and samples >= rule.min_samples
     condition = Condition.CROSSED if crossed else Condition.CLEAR
-    return Finding(condition, value, rule.threshold, samples, rule.window_s, start_s, complete)
+    start_s, end_s = period or (None, None)
+    window_s = rule.window_s
+    return Finding(condition, value, rule.threshold, samples, window_s, start_s, end_s, complete)
 
 
 def _calendar(rule: BudgetRule) -> Calendar:

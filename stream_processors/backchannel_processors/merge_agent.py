@@ -8,8 +8,8 @@ from itertools import islice
 from faust.types import Message as Received
 from pydantic import ValidationError
 
-from backchannel.events import ALERT_SCHEMA, Alert, Window
-from backchannel.events.topics import ALERTS, METRICS, PARTIALS
+from backchannel.events import ALERT_SCHEMA, Alert, Window, control_key
+from backchannel.events.topics import ALERTS, CONTROL, METRICS, PARTIALS
 from backchannel_processors.alerting import AlertBook
 from backchannel_processors.errors import StateError
 from backchannel_processors.merge_partition import LONG_S, MergePartition, MergeRules
@@ -150,6 +150,7 @@ class MergeAgent:
         started_us = self._tools.clock.monotonic_us()
         if self._rows.wait_s > 0:
             return
+        await self._post_budgets()
         if self._saved.wait_s > 0:
             long = self._long_rows.wait_s <= 0
             await self._tools.outbox.post(self._row_messages(long=long))
@@ -184,6 +185,14 @@ class MergeAgent:
         if self._long_rows.wait_s <= 0:
             self._long_rows.done(self._tools.clock.monotonic_us())
         await write_checkpoints(self._tools, self.topic, MERGE_CHANGELOG.name, news, checkpoints)
+
+    async def _post_budgets(self) -> None:
+        """Tells bots how much is spent: at the pace of rows, for what a hundredth more is spent."""
+        await self._tools.outbox.post(
+            Message(CONTROL.name, 0, state.model_dump_json().encode(), control_key(state))
+            for part in self._parts.values()
+            for state in part.budgets()
+        )
 
     def _row_messages(self, *, long: bool) -> list[Message]:
         now_us = self._now_us()

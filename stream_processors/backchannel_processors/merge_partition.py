@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from backchannel.events import LIVE, Alert, Window
+from backchannel.events import LIVE, Alert, BudgetState, Window
 from backchannel_processors.alerting import STATE_KINDS, AlertBook, Clocks
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import Measures, merged
@@ -340,6 +340,10 @@ class MergePartition:
             return self._live_windows((grouping, dims), now_us)
 
         return self._book.decide(windows, clocks)
+
+    def budgets(self) -> list[BudgetState]:
+        """Returns the budgets of which there is something new since the last call."""
+        return self._book.budgets()
 
     def _live_windows(self, key: _SeriesKey, now_us: int) -> Iterator[tuple[int, Measures]]:
         """Yields the live windows of a series, but for those that the wall clock has not reached

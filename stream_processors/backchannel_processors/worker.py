@@ -13,7 +13,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events.topics import ALERTS, EVENTS, METRICS, PARTIALS
+from backchannel.events.topics import ALERTS, CONTROL, EVENTS, METRICS, PARTIALS
 from backchannel.security import KafkaSecurity
 from backchannel_processors.errors import RulesError, WorkerError
 from backchannel_processors.faust_app import Group
@@ -160,6 +160,7 @@ class _Worker:
                         MERGE_CHANGELOG.name,
                         METRICS.name,
                         ALERTS.name,
+                        CONTROL.name,
                     )
                 }
                 missing = [topic for topic, partitions in found.items() if not partitions]

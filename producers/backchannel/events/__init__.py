@@ -18,7 +18,14 @@ from backchannel.events.codec import (
     seal,
 )
 from backchannel.events.content import Content
-from backchannel.events.control import Ack, Silence, control_key, read_control
+from backchannel.events.control import (
+    Ack,
+    BudgetState,
+    Silence,
+    control_key,
+    read_budget,
+    read_control,
+)
 from backchannel.events.dead_letter import DEAD_VALUE_BYTES_MAX, DeadLetter
 from backchannel.events.envelope import SCHEMA_VERSION, Envelope
 from backchannel.events.event import EVENT_TYPES, AnyEvent, Event
@@ -57,6 +64,7 @@ __all__ = [
     "Ack",
     "Alert",
     "AnyEvent",
+    "BudgetState",
     "Component",
     "Content",
     "DeadLetter",
@@ -95,6 +103,7 @@ __all__ = [
     "partition_key",
     "partition_of",
     "quantile",
+    "read_budget",
     "read_control",
     "seal",
 ]

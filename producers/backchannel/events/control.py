@@ -1,4 +1,5 @@
 """What people say to the pipeline, as records on ``chat.control``: silences and acknowledgements.
+And what the pipeline says to bots there: how much of each budget is spent.
 
 Each is one compacted record under a key of its own, so the topic is the audit log: who silenced
 what, until when and why, and who took which alert. Other kinds of record stand on the topic too;
@@ -7,12 +8,20 @@ what, until when and why, and who took which alert. Other kinds of record stand 
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 
 from backchannel.events.alert import Alert
 from backchannel.events.fields import Label, Labels, Text, TimestampUs
 
-__all__ = ["Ack", "Control", "Silence", "control_key", "read_control"]
+__all__ = ["Ack", "BudgetState", "Control", "Silence", "control_key", "read_budget", "read_control"]
 
 _Id = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
 
@@ -72,12 +81,51 @@ class Ack(BaseModel):
 
 Control = Annotated[Silence | Ack, Field(discriminator="kind")]
 
+
+class BudgetState(BaseModel):
+    """How much of a budget is spent. Its record replaces the one before it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    kind: Literal["budget"] = "budget"
+    alert_id: Label
+    """Of the alert that fires when it is spent."""
+    rule: Label
+    dims: dict[str, Label]
+    metric: Label
+    spent: FiniteFloat
+    """In the metric's unit; of a rule with ``forecast``, what it will be."""
+    limit: float = Field(gt=0, allow_inf_nan=False)
+    period_end_us: TimestampUs | None = None
+    """Then it begins anew; ``None`` for a rolling one."""
+    complete: bool = True
+    """The whole period was seen."""
+    evaluated_at_us: TimestampUs
+
+    @property
+    def left(self) -> float:
+        """What may still be spent; 0 when nothing."""
+        return max(0.0, self.limit - self.spent)
+
+    @property
+    def share(self) -> float:
+        """The share that is spent: 1 and more when all of it is."""
+        return self.spent / self.limit
+
+    def is_over(self, now_us: int) -> bool:
+        """Says whether its period has ended."""
+        return self.period_end_us is not None and now_us >= self.period_end_us
+
+
 _KINDS = (b"silence/", b"ack/")
+_BUDGET = b"budget/"
 _control: TypeAdapter[Silence | Ack] = TypeAdapter(Control)
 
 
-def control_key(control: Silence | Ack) -> bytes:
+def control_key(control: Silence | Ack | BudgetState) -> bytes:
     """Returns the key of its record: a later record of the same key takes its place."""
+    if isinstance(control, BudgetState):
+        return _BUDGET + control.alert_id.encode()
     if isinstance(control, Silence):
         return f"silence/{control.silence_id}".encode()
     return f"ack/{control.alert_id}/{control.transition}".encode()
@@ -90,5 +138,15 @@ def read_control(key: bytes | None, value: bytes | None) -> Silence | Ack | None
         return None
     try:
         return _control.validate_json(value)
+    except ValidationError:
+        return None
+
+
+def read_budget(key: bytes, value: bytes | None) -> BudgetState | None:
+    """Reads a record of ``chat.control``; ``None`` for what is no budget or cannot be read."""
+    if value is None or not key.startswith(_BUDGET):
+        return None
+    try:
+        return BudgetState.model_validate_json(value)
     except ValidationError:
         return None
