@@ -20,8 +20,8 @@ from backchannel_processors.rules import Rules
 from support.interactions import NOON_US
 from support.rules import NOON, SECOND_US, measures, rule_of
 
-# Each trace is some forty steps; the long form walks twenty thousand.
-TRACES = 20_000 if os.environ.get("BACKCHANNEL_FAULTS") == "full" else 1_500
+# Each trace is some forty steps; the long form walks twelve thousand.
+TRACES = 12_000 if os.environ.get("BACKCHANNEL_FAULTS") == "full" else 1_500
 CHUNKS = 10
 
 
