@@ -4,6 +4,7 @@
 """
 
 from backchannel.calls import Call, ComponentTimer, Search, ToolUse
+from backchannel.conversation import Conversation
 from backchannel.errors import BackchannelError, SettingsError
 from backchannel.jsonl import JsonlTransport
 from backchannel.memory import MemoryTransport
@@ -25,6 +26,7 @@ __all__ = [
     "Call",
     "ComponentTimer",
     "Context",
+    "Conversation",
     "DropReason",
     "JsonlTransport",
     "KafkaSecurity",

@@ -32,9 +32,9 @@ def price(book: PriceBook, fields: dict[str, Any], models: tuple[Any, ...], ts_u
         fields.setdefault("cost_source", "reported")
         fields.setdefault("cost_status", "priced")
         return
-    tokens = {name: count for name in TOKENS if isinstance(count := fields.get(name), int)}
-    if "cost_status" in fields or not any(tokens.values()):
+    if "cost_status" in fields or not (fields.get("input_tokens") or fields.get("output_tokens")):
         return
+    tokens = {name: count for name in TOKENS if isinstance(count := fields.get(name), int)}
     provider, tier = _word(fields.get("provider")), _word(fields.get("service_tier"))
     status = "unpriced"
     for model in models:

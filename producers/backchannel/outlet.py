@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from backchannel.clock import Clock
 from backchannel.events import Event
+from backchannel.experiments import Exposures
 from backchannel.intake import Intake, Texts
 from backchannel.prices import PriceBook
 from backchannel.scope import Scope, inherited
@@ -21,7 +22,17 @@ class Outlet:
     from the scopes around it (innermost first), and from the settings.
     """
 
-    __slots__ = ("_settings_stamps", "bound", "clock", "in_flight", "intake", "prices", "stamps")
+    __slots__ = (
+        "_settings_stamps",
+        "bound",
+        "clock",
+        "exposures",
+        "in_flight",
+        "intake",
+        "prices",
+        "stamps",
+        "user_id",
+    )
 
     def __init__(
         self, intake: Intake, stamps: Stamps, clock: Clock, prices: PriceBook | None = None
@@ -33,6 +44,9 @@ class Outlet:
         """Those of the settings and of ``bind``."""
         self.bound: dict[str, Any] = {}
         """The fields of ``bind`` alone."""
+        self.user_id = ""
+        """The user of ``bind`` as it was said: in ``bound`` it may be a pseudonym."""
+        self.exposures = Exposures()
         self.in_flight: deque[None] = deque()
         """As long as there are turns under way: a deque counts without a lock."""
         self._settings_stamps = stamps
@@ -44,6 +58,7 @@ class Outlet:
             setattr(view, name, getattr(self, name))
         view.stamps, repaired = self.stamps.bind(fields)
         self.count_repaired(repaired)
+        view.user_id = fields.get("user_id", self.user_id)
         stamped = view.stamps.fields()
         view.bound = {name: stamped[name] for name in (*self.bound, *fields) if name in stamped}
         return view

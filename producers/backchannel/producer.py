@@ -40,6 +40,7 @@ from backchannel.stats import ProducerStats
 from backchannel.tally import Tally
 from backchannel.thread import SenderThread
 from backchannel.transport import Transport
+from backchannel.vitals import Vitals
 
 if TYPE_CHECKING:
     from backchannel.integrations.prometheus import MetricsApp
@@ -111,7 +112,9 @@ class Producer(Recorder):
         self._on_drop = on_drop
         self._stamps, _ = Stamps.none(privacy).bind(_stamped(self.settings))
         super().__init__(Outlet(self._intake, self._stamps, clock, PriceBook(own)))
-        self.health_sources: list[HealthSource] = []
+        self.health = Vitals(self._outlet)
+        """The gauges of ``Health`` events; takes queues and measures of your own."""
+        self.health_sources: list[HealthSource] = [self.health]
         """What else each ``Health`` event says: append a function that returns its fields."""
         if standing_in is not None:
             transport = standing_in.admit(self)
@@ -142,6 +145,8 @@ class Producer(Recorder):
     def start(self) -> None:
         """Connects in the background. Without it, the first event does."""
         if not self.settings.disabled:
+            if self.settings.health_interval_s:
+                self.health.watch_loop()
             with suppress(RuntimeError):  # no thread can be started any more: as with an event
                 self._wake()
 
@@ -295,6 +300,7 @@ class Producer(Recorder):
         if self._tally is not None:
             self._tally.restart()
         self._outlet.in_flight.clear()
+        self.health.restart()
         if isinstance(self._transport, KafkaTransport):
             self._transport = self._transport.for_child()
         if self._content is not None:
@@ -350,6 +356,7 @@ class Producer(Recorder):
         self._closed = True
         if self._alert_feed is not None:
             self._alert_feed.stop()
+        self.health.stop()
         self._intake.close()
         if self._content is not None:
             self._content.intake.close()

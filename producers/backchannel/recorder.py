@@ -1,24 +1,27 @@
 """All the ways in: what a producer offers a bot to tell, and each view of it as well."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, overload
 
 from backchannel.calls import Call, ComponentTimer, Search, ToolUse
+from backchannel.conversation import Conversation
 from backchannel.events import (
     ErrorEvent,
     Evaluation,
     Event,
     Exposure,
     Feedback,
+    Interaction,
     Marker,
     Product,
     Security,
 )
+from backchannel.experiments import variant_of
 from backchannel.failures import current_error, error_fields
 from backchannel.millionths import millionths
 from backchannel.observe import observed
 from backchannel.outlet import Outlet
-from backchannel.scope import Context, current_scope
+from backchannel.scope import Context, current_scope, inherited
 from backchannel.span import Span
 from backchannel.turn import Turn, current_turn
 
@@ -61,6 +64,15 @@ class Recorder:
         """Returns a block, for ``with`` and ``async with``: everything that is tracked inside, and
         in tasks that are started inside, has these fields of the envelope, e.g. ``user_id``."""
         return Context(fields)
+
+    def track_conversation(
+        self, conversation_id: str, user_id: str = "", *, turns: int = 0, **fields: Any
+    ) -> Conversation:
+        """Returns a conversation: turns inside ``with`` it, or opened by it, are numbered, and
+        their tokens and cost add up. ``turns`` is how many there were before, where the object is
+        not kept between them."""
+        ids = {"conversation_id": conversation_id, **({"user_id": user_id} if user_id else {})}
+        return Conversation(self._outlet, {**ids, **fields}, turns)
 
     def llm_call(self, model: str = "", provider: str = "", **fields: Any) -> Call:
         """Opens a call to a model, e.g. ``llm_call("gpt-4o", "openai")``; inside a turn it adds
@@ -149,6 +161,81 @@ class Recorder:
     def exposure(self, experiment: str, variant: str, **fields: Any) -> bool:
         """Tells that a user saw a variant of an experiment."""
         return self._tell(Exposure, {"experiment_id": experiment, "variant": variant, **fields})
+
+    def assign(
+        self,
+        experiment: str,
+        weights: Mapping[str, float] | Sequence[str],
+        unit: str = "",
+        *,
+        salt: str = "",
+        **fields: Any,
+    ) -> str:
+        """Returns the variant that a unit sees, and tells the exposure the first time.
+
+        ``weights`` are shares by variant, ``{"control": 9, "warm": 1}``, or names for equal shares.
+        The unit is the user around this call unless another is given (an id that stays the same):
+        a salted hash of it decides, in microseconds and the same in every process, so nothing is
+        asked or stored; the exposure has it as its user if there is none around. Without a unit
+        it is the first variant, and no exposure. In a turn, the turn and what follows in it carry
+        the variant. Empty when there is nothing to choose.
+        """
+        try:
+            return self._assign(experiment, weights, unit, salt, fields)
+        except Exception:  # noqa: BLE001  # whatever was passed as weights
+            self._outlet.count_repaired(1)
+            return ""
+
+    def _assign(
+        self,
+        experiment: str,
+        weights: Mapping[str, float] | Sequence[str],
+        unit: str,
+        salt: str,
+        fields: dict[str, Any],
+    ) -> str:
+        scope, outlet = current_scope(), self._outlet
+        user_id = fields.get("user_id") or outlet.user_id or inherited(scope).get("user_id", "")
+        unit = unit or user_id
+        if not unit:
+            return next(iter(weights), "")
+        variant = variant_of(experiment, unit, weights, salt)
+        if not variant:
+            outlet.count_repaired(1)
+            return ""
+        turn = current_turn()
+        if turn is not None:
+            turn.variant(experiment, variant)
+        if outlet.exposures.first(experiment, unit, variant):
+            self.exposure(experiment, variant, **{**fields, "user_id": user_id or unit})
+        return variant
+
+    def log_interaction(
+        self,
+        query: str = "",
+        response: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> str:
+        """Tells a whole turn at once, after the fact, and returns its ``event_id``.
+
+        ``fields`` are those of ``events.Interaction``, ``duration_us`` among them; of ``metadata``
+        what has a field's name goes there and the rest into ``attributes``. Query and response go
+        to ``chat.content`` alone, and only where ``capture_content`` is on.
+        """
+        said = dict(metadata) if isinstance(metadata, Mapping) else {}
+        known = {name: said.pop(name) for name in tuple(said) if name in Interaction.model_fields}
+        if said:
+            words = {str(name): _word(value) for name, value in said.items()}
+            known["attributes"] = {**words, **known.get("attributes", {})}
+        turn = Turn(self._outlet, {"duration_us": 0, **known, **fields})
+        if query:
+            turn.prompt(query)
+        if response:
+            turn.reply(response)
+        event_id = turn.event_id
+        turn.end()
+        return event_id
 
     def marker(self, kind: str, title: str = "", **fields: Any) -> bool:
         """Marks a moment to compare before and after: ``deploy``, ``prompt_change``,

@@ -14,7 +14,15 @@ from typing import Any, Protocol, Self
 
 from backchannel.events import Envelope
 
-__all__ = ["OWN", "Context", "OpenTurn", "Scope", "current_scope", "inherited"]
+__all__ = [
+    "OWN",
+    "Context",
+    "OpenConversation",
+    "OpenTurn",
+    "Scope",
+    "current_scope",
+    "inherited",
+]
 
 OWN = frozenset({"event_id", "ts_us", "schema_version", "producer_id", "seq", "span_id"})
 """Fields of the envelope that belong to one event, so that nothing inherits them."""
@@ -39,6 +47,18 @@ class OpenTurn(Protocol):
 
     def saw_token(self) -> None:
         """A call got its first token."""
+        ...
+
+
+class OpenConversation(Protocol):
+    """What a turn tells the conversation that it belongs to."""
+
+    def next_turn(self, given: Any) -> int:
+        """A turn begins: returns its number."""
+        ...
+
+    def count_turn(self, fields: Mapping[str, Any]) -> None:
+        """A turn ended."""
         ...
 
 
@@ -68,6 +88,10 @@ class Scope:
     def open_turn(self) -> OpenTurn | None:
         """Returns the innermost turn that has not ended."""
         return self._parent.open_turn() if self._parent is not None else None
+
+    def open_conversation(self) -> OpenConversation | None:
+        """Returns the innermost conversation."""
+        return self._parent.open_conversation() if self._parent is not None else None
 
     def in_part(self) -> bool:
         """Whether what happens here happens inside a timed part of its turn already."""
@@ -111,9 +135,18 @@ class Context:
 
     __slots__ = ("_fields", "_parent")
 
+    @property
+    def conversation(self) -> OpenConversation | None:
+        """The conversation that this is, if it is one."""
+        return None
+
     def __init__(self, fields: dict[str, Any], parent: Scope | None = None) -> None:
         self._fields = fields
         self._parent = parent
+
+    def scope(self, parent: Scope | None) -> Scope:
+        """Returns a scope with these fields, under another, that nobody has entered."""
+        return _Fields(self, self._fields, parent)
 
     def __enter__(self) -> Self:
         _Fields(self, self._fields, self._parent or _current.get())._enter()
@@ -159,6 +192,9 @@ class _Fields(Scope):
 
     def passed_on(self) -> Mapping[str, Any]:
         return self._fields
+
+    def open_conversation(self) -> OpenConversation | None:
+        return self.owner.conversation or super().open_conversation()
 
     def lend_span_id(self) -> str:
         given = self._fields.get("parent_span_id")

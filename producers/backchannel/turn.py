@@ -10,7 +10,7 @@ from backchannel.events import Interaction
 from backchannel.metering import TOKENS, dollars, price
 from backchannel.millionths import millionths
 from backchannel.outlet import Outlet
-from backchannel.scope import OpenTurn, Scope, current_scope, inherited
+from backchannel.scope import OpenConversation, OpenTurn, Scope, current_scope, inherited
 from backchannel.span import Span, put_counts
 
 __all__ = ["Turn", "current_turn"]
@@ -40,7 +40,7 @@ class Turn(Span):
     What ends after the turn has ended is still tied to it, but no longer added.
     """
 
-    __slots__ = ("_calls", "_components", "_ttft_us")
+    __slots__ = ("_calls", "_components", "_conversation", "_ttft_us")
 
     EVENT = Interaction
     streams = True
@@ -49,6 +49,7 @@ class Turn(Span):
         super().__init__(outlet, fields, parent)
         self._components: dict[str, int] = {}
         self._calls: dict[str, Any] = {}
+        self._conversation: OpenConversation | None = None
         self._ttft_us: int | None = None
 
     @property
@@ -195,8 +196,17 @@ class Turn(Span):
             self._ttft_us = self._outlet.clock.monotonic_us() - self._started_us
 
     def _begin(self) -> None:
-        if not self._held:
-            self._outlet.in_flight.append(None)
+        if self._held:
+            return
+        self._outlet.in_flight.append(None)
+        parent = self._parent
+        if parent is not None and parent.open_turn() is None:  # a turn in a turn is a part of it
+            self._conversation = parent.open_conversation()
+            if self._conversation is not None:
+                fields = self._fields
+                number = self._conversation.next_turn(fields.get("turn"))
+                fields["turn"] = number
+                fields.setdefault("conversation_length", number)
 
     def _end(self, kind: type[BaseException] | None) -> None:
         in_flight = self._outlet.in_flight
@@ -215,11 +225,12 @@ class Turn(Span):
         if self._ttft_us is not None and "ttft_us" not in fields:
             fields["ttft_us"] = self._ttft_us
             fields["streamed"] = True
+        if self._conversation is not None:
+            self._conversation.count_turn(fields)
 
     def _price(self, fields: dict[str, Any], ts_us: int) -> None:
         """Prices what ``usage`` told; calls of their own have been priced."""
-        if "llm_calls" in fields:
-            price(self._outlet.prices, fields, (fields.get("model"),), ts_us)
+        price(self._outlet.prices, fields, (fields.get("model"),), ts_us)
 
     def _add_calls(self, fields: dict[str, Any]) -> None:
         calls = self._calls
