@@ -4,6 +4,7 @@ import os
 
 from hypothesis import settings
 
+from backchannel.prices import PriceBook
 from support.broker import kafka, private_kafka
 from support.endpoint import clickhouse, private_clickhouse, shared_endpoint
 from support.model_server import model_server
@@ -26,6 +27,10 @@ __all__ = [
 
 # Tests count events to the last one, so the producer's own come only where a test asks for them.
 os.environ["BACKCHANNEL_HEALTH_INTERVAL_S"] = "0"
+
+# Hypothesis draws constants out of the modules that are loaded. A producer loads its price table in
+# the background: in the middle of a test that would be another pool, and another example.
+PriceBook().load()
 
 # The same examples each time in CI; new ones each time where somebody looks for faults.
 settings.register_profile("seeded", derandomize=True, deadline=None, print_blob=True)

@@ -67,7 +67,7 @@ def _chain(error: BaseException) -> list[BaseException]:
     """The exception and what caused it, ten at most."""
     found: list[BaseException] = []
     one: BaseException | None = error
-    while one is not None and one not in found and len(found) < 10:
+    while one is not None and all(one is not seen for seen in found) and len(found) < 10:
         found.append(one)
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
     return found

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from backchannel.prices import PriceBook
+from backchannel.prices import PriceBook, cost
 
 __all__ = ["TOKENS", "dollars", "picodollars", "price"]
 
@@ -34,21 +34,22 @@ def price(book: PriceBook, fields: dict[str, Any], models: tuple[Any, ...], ts_u
         return
     if "cost_status" in fields or not (fields.get("input_tokens") or fields.get("output_tokens")):
         return
-    tokens = {name: count for name in TOKENS if isinstance(count := fields.get(name), int)}
     provider, tier = _word(fields.get("provider")), _word(fields.get("service_tier"))
-    status = "unpriced"
     for model in models:
-        cost, rates = book.cost(provider, _word(model), tokens, ts_us, tier)
-        status = cost.status
-        if cost.status == "priced":
-            fields["input_cost_picousd"] = cost.input_picousd
-            fields["output_cost_picousd"] = cost.output_picousd
-            fields["cost_picousd"] = cost.picousd
+        rates = book.rates(provider, _word(model), ts_us, tier)
         if rates is not None:
-            fields["cost_source"] = rates.source
-            fields["price_version"] = rates.version
             break
-    fields["cost_status"] = status
+    else:
+        fields["cost_status"] = "unpriced"
+        return
+    found = cost(rates, {name: count for name in TOKENS if type(count := fields.get(name)) is int})
+    fields["cost_status"] = found.status
+    fields["cost_source"] = rates.source
+    fields["price_version"] = rates.version
+    if found.status == "priced":
+        fields["input_cost_picousd"] = found.input_picousd
+        fields["output_cost_picousd"] = found.output_picousd
+        fields["cost_picousd"] = found.picousd
 
 
 def picodollars(dollars: Any) -> int | None:

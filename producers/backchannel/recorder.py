@@ -260,7 +260,7 @@ class Recorder:
         """Tells an exception, the one being handled if none is given: its type, message, stack
         without any values of variables, and a fingerprint to group it by."""
         error = error if error is not None else current_error()
-        if error is None:
+        if not isinstance(error, BaseException):
             self._outlet.intake.count_invalid()
             return False
         return self._tell(ErrorEvent, {**self._where(), **error_fields(error), **fields})

@@ -75,7 +75,9 @@ class Span(Scope):
     @property
     def event_id(self) -> str:
         """The id that the event will have: what feedback and evaluations point at."""
-        found = self._fields.setdefault("event_id", new_event_id())
+        found = self._fields.get("event_id")
+        if found is None:
+            found = self._fields["event_id"] = new_event_id()
         return found if isinstance(found, str) else ""
 
     @property
@@ -272,6 +274,9 @@ def put_counts(fields: dict[str, Any], counts: Mapping[str, Any], *, add: bool) 
     """
     misfits = 0
     for name, count in counts.items():
+        if type(count) is int and type(known := fields.get(name, 0)) is int:
+            fields[name] = known + count if add else count  # as good as always
+            continue
         try:
             if name == "cost_usd":
                 name, count = "cost_picousd", picodollars(count)

@@ -92,9 +92,11 @@ class Turn(Span):
         Numbers add up over calls, and each call counts in ``llm_calls``; ``usage_source`` and
         other words are set. For calls that ``llm_call`` did not open: those add their own.
         """
+        counts.setdefault("llm_calls", 1)
         with _counting:
-            misfits = put_counts(self._fields, {"llm_calls": 1, **counts}, add=True)
-        self._outlet.count_repaired(misfits)
+            misfits = put_counts(self._fields, counts, add=True)
+        if misfits:
+            self._outlet.count_repaired(misfits)
 
     # What is said of it.
 

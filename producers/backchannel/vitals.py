@@ -64,7 +64,7 @@ class Vitals:
         except RuntimeError:
             return
         if self._lag is None or not self._lag.watches(loop):
-            self._lag = LoopLag(loop)
+            self._lag = LoopLag(loop, self)
 
     def stop(self) -> None:
         """Measures the loop no longer. From any thread."""

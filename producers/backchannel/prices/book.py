@@ -7,7 +7,7 @@ nobody.
 
 import importlib.util
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from backchannel.prices.rates import Cost, Rates, cost
 
@@ -25,9 +25,12 @@ _UNPRICED = Cost("unpriced")
 class PriceBook:
     """Prices calls, from any thread. A look-up that was made before takes about a microsecond."""
 
+    _loaded: ClassVar["GenaiTable | None"] = None
+    """The one table of this process, once a book has loaded it."""
+
     def __init__(self, own: Mapping[str, Rates] | None = None) -> None:
         self._own = dict(own or {})
-        self._table: GenaiTable | None = None
+        self._table = PriceBook._loaded
         self._memo: dict[tuple[str, str, str, int], tuple[Period, ...]] = {}
 
     @property
@@ -48,7 +51,7 @@ class PriceBook:
         if self._table is None and self.available():
             from backchannel.prices.genai_table import GenaiTable
 
-            self._table = GenaiTable()
+            self._table = PriceBook._loaded = PriceBook._loaded or GenaiTable()
         return self.loaded
 
     def rates(self, provider: str, model: str, ts_us: int, service_tier: str = "") -> Rates | None:

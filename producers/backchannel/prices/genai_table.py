@@ -66,7 +66,7 @@ class Entry:
 
 
 class GenaiTable:
-    """The table that came with the library. Making it imports the library, which takes a while."""
+    """The table that came with the library."""
 
     def __init__(self) -> None:
         self._snapshot = data_snapshot.get_snapshot()

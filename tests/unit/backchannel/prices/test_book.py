@@ -111,10 +111,19 @@ def test_own_prices_win_with_and_without_their_provider() -> None:
     assert book.cost("Azure", "gpt-4o", tokens, us(NOW))[0].picousd == 2_000_000
 
 
-def test_a_book_that_is_not_loaded_knows_nothing_and_says_so() -> None:
-    assert (
-        PriceBook().cost("openai", "gpt-4o", {"input_tokens": 1}, us(NOW))[0].status == "unpriced"
-    )
+def test_a_book_that_is_not_loaded_knows_nothing_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(PriceBook, "_loaded", None)
+    book = PriceBook()
+
+    assert not book.loaded
+    assert book.cost("openai", "gpt-4o", {"input_tokens": 1}, us(NOW))[0].status == "unpriced"
+
+
+def test_what_one_book_has_loaded_all_later_ones_have(book: PriceBook) -> None:
+    assert book.loaded
+    assert PriceBook().loaded
 
 
 def test_what_is_remembered_is_bounded(book: PriceBook) -> None:
