@@ -8,6 +8,7 @@ that is still open.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -105,9 +106,13 @@ class Scope:
         self._closed = True
         if _current.get() is self:
             scope = self._previous
-            while scope is not None and scope._closed:
+            while scope is not None and scope._is_gone():
                 scope = scope._previous
             _current.set(scope)
+
+    def _is_gone(self) -> bool:
+        """Whether nobody may go on in it, once what was opened inside is left."""
+        return self._closed
 
 
 def inherited(scope: Scope | None) -> dict[str, Any]:
@@ -133,7 +138,7 @@ class Context:
     again, also at the same time in several tasks.
     """
 
-    __slots__ = ("_fields", "_parent")
+    __slots__ = ("_entered", "_fields", "_parent")
 
     @property
     def conversation(self) -> OpenConversation | None:
@@ -143,13 +148,16 @@ class Context:
     def __init__(self, fields: dict[str, Any], parent: Scope | None = None) -> None:
         self._fields = fields
         self._parent = parent
+        self._entered: list[_Fields] = []
 
     def scope(self, parent: Scope | None) -> Scope:
         """Returns a scope with these fields, under another, that nobody has entered."""
         return _Fields(self, self._fields, parent)
 
     def __enter__(self) -> Self:
-        _Fields(self, self._fields, self._parent or _current.get())._enter()
+        entry = _Fields(self, self._fields, self._parent or _current.get())
+        self._entered.append(entry)
+        entry._enter()
         return self
 
     def __exit__(
@@ -159,11 +167,14 @@ class Context:
         traceback: TracebackType | None,
     ) -> None:
         scope = _current.get()
-        while scope is not None:
-            if isinstance(scope, _Fields) and scope.owner is self and not scope._closed:
-                scope._leave()
-                return
+        while scope is not None and scope not in self._entered:
             scope = scope._previous
+        # A generator may be closed in another thread than it was entered in.
+        scope = scope or (self._entered[-1] if self._entered else None)
+        if isinstance(scope, _Fields):
+            with suppress(ValueError):  # two threads at once
+                self._entered.remove(scope)
+            scope._leave()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -180,18 +191,28 @@ class Context:
 class _Fields(Scope):
     """One entry of a context."""
 
-    __slots__ = ("_fields", "owner")
+    __slots__ = ("_fields", "_misplaced", "owner")
 
     def __init__(self, owner: Context, fields: dict[str, Any], parent: Scope | None) -> None:
         self.owner = owner
         self._fields = fields
         self.memo = None
         self._closed = False
+        self._misplaced = False
         self._parent = parent
         self._previous = None
 
     def passed_on(self) -> Mapping[str, Any]:
         return self._fields
+
+    def _leave(self) -> None:
+        self._misplaced = _current.get() is not self
+        super()._leave()
+
+    def _is_gone(self) -> bool:
+        # A task that was started inside goes on in it, when the block around its start is long
+        # over. But where the block was left out of order, or elsewhere, nothing must stay behind.
+        return self._misplaced
 
     def open_conversation(self) -> OpenConversation | None:
         return self.owner.conversation or super().open_conversation()

@@ -60,7 +60,7 @@ class Span(Scope):
         self.memo = None
         self._closed = False
         self._previous = None
-        self._parent = parent = current_scope() if parent is None else parent
+        self._parent = parent = self._around() if parent is None else parent
         if parent is not None:
             parent.lend_span_id()  # now: once the parent has ended, its event can't name it
         self._outlet = outlet
@@ -71,6 +71,10 @@ class Span(Scope):
         self._progress: Progress | None = None
         self._texts: tuple[tuple[str, str], ...] = ()
         self._started_us = outlet.clock.monotonic_us()
+
+    def _around(self) -> Scope | None:
+        """Returns what it belongs to when nobody says so."""
+        return current_scope()
 
     @property
     def event_id(self) -> str:

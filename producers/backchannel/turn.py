@@ -68,6 +68,14 @@ class Turn(Span):
                 self._add_calls(fields)
         return dollars(fields)
 
+    def _around(self) -> Scope | None:
+        # A task that was started in a turn and outlives it, say a worker that serves all later
+        # turns, must not give them the first one's user.
+        scope = current_scope()
+        while isinstance(scope, Span) and scope._closed:
+            scope = scope._parent
+        return scope
+
     # What happens in it.
 
     def component(self, name: str) -> ComponentTimer:

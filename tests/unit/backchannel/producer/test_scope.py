@@ -145,6 +145,60 @@ async def test_a_task_that_outlives_its_turn_is_still_tied_to_it(bot: Bot) -> No
     assert (call.conversation_id, turn.input_tokens) == ("c", 0)
 
 
+async def test_a_worker_that_was_started_in_a_turn_keeps_it_out_of_later_turns(bot: Bot) -> None:
+    gate = asyncio.Event()
+
+    async def worker() -> None:
+        await gate.wait()
+        for name in ("b", "c"):
+            async with bot.producer.interaction(conversation_id=name):
+                bot.producer.product(name)
+
+    with bot.producer.interaction(conversation_id="a", user_id="first"):
+        task = asyncio.create_task(worker())
+    gate.set()
+    await task
+
+    later = [event for event in bot.events() if event.conversation_id in ("b", "c")]
+    assert [event.user_id for event in later] == [""] * 4
+    assert len({event.trace_id for event in later}) == 2
+
+
+async def test_a_task_keeps_the_context_it_was_started_in(bot: Bot) -> None:
+    gate = asyncio.Event()
+
+    async def worker() -> None:
+        await gate.wait()
+        for _ in range(2):
+            async with bot.producer.interaction():
+                pass
+
+    with bot.producer.context(user_id="u"):
+        task = asyncio.create_task(worker())
+    gate.set()
+    await task
+
+    assert [event.user_id for event in bot.events()] == ["u", "u"]
+
+
+def test_a_context_left_elsewhere_leaves_nothing_behind(bot: Bot) -> None:
+    def words() -> Generator[str]:
+        with bot.producer.context(user_id="stale"):
+            yield "one"
+
+    stream = words()
+    next(stream)
+    other = threading.Thread(target=stream.close)
+    other.start()
+    other.join()
+    for _ in range(2):
+        with bot.producer.interaction():
+            pass
+
+    assert current_scope() is None
+    assert bot.all(Interaction)[1].user_id == ""
+
+
 async def test_a_thread_that_a_task_waits_for_is_inside_its_turn(bot: Bot) -> None:
     def work() -> None:
         with bot.producer.track_latency("work"):
