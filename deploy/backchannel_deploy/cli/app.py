@@ -20,6 +20,7 @@ from backchannel_deploy.cli.migrate import migrate
 from backchannel_deploy.cli.prices import import_prices, list_prices, missing_prices
 from backchannel_deploy.cli.replay import replay
 from backchannel_deploy.cli.report import summary
+from backchannel_deploy.cli.retention import retention
 from backchannel_deploy.cli.rules import backtest, check, test
 from backchannel_deploy.cli.schema import schema
 from backchannel_deploy.cli.sink import sink
@@ -60,6 +61,7 @@ for _command, _group in (
     (sink, _RUN),
     (doctor, _OPERATE),
     (migrate, _OPERATE),
+    (retention, _OPERATE),
     (schema, _OPERATE),
     (version, _OPERATE),
 ):

@@ -28,6 +28,7 @@ COMMANDS = [
     ["sink"],
     ["doctor"],
     ["migrate"],
+    ["retention"],
     ["schema"],
     ["version"],
 ]
