@@ -84,9 +84,10 @@ def test_the_doctor_finds_the_stack_that_runs_here_and_finds_it_well(stack: Stac
 
     examination = json.loads(done.stdout)
     assert (done.returncode, examination["healthy"]) == (0, True), done.stdout
-    sources = {each["variable"]: each["source"] for each in examination["settings"]}
-    assert sources["BACKCHANNEL_KAFKA"] == "the `up` that runs here"
-    assert sources["BACKCHANNEL_DATA_DIR"] == "environment"
+    sources = {(each["role"], each["variable"]): each["source"] for each in examination["settings"]}
+    assert sources["sink", "BACKCHANNEL_KAFKA"] == "the `up` that runs here"
+    assert sources["producer", "BACKCHANNEL_KAFKA"] == "default"
+    assert sources["up", "BACKCHANNEL_DATA_DIR"] == "environment"
 
 
 def test_the_status_of_a_stack_that_runs_is_well(stack: Stack) -> None:

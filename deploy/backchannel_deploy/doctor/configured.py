@@ -50,20 +50,17 @@ class Setting:
     """``default``, or the name of a source."""
 
 
-def settings_of(
-    sources: tuple[Source, ...], of_producer: tuple[Source, ...] | None = None
-) -> list[Setting]:
+def settings_of(sources: tuple[Source, ...], **of_role: tuple[Source, ...]) -> list[Setting]:
     """Returns all settings of the roles that are installed; an earlier source wins.
 
-    ``of_producer`` are the sources of the producer, where they are others: it alone reads
-    ``.env``."""
-    of_producer = sources if of_producer is None else of_producer
+    ``of_role`` are the sources of roles that have others: only a producer reads ``.env``."""
+    producer = of_role.get("producer", sources)
     found = [
-        *_dataclass_settings("producer", ProducerSettings, _PREFIX, of_producer),
-        *_dataclass_settings("producer", KafkaSecurity, f"{_PREFIX}KAFKA_", of_producer),
+        *_dataclass_settings("producer", ProducerSettings, _PREFIX, producer),
+        *_dataclass_settings("producer", KafkaSecurity, f"{_PREFIX}KAFKA_", producer),
     ]
     for role, model in _roles():
-        found += _model_settings(role, model, sources)
+        found += _model_settings(role, model, of_role.get(role, sources))
     return found
 
 

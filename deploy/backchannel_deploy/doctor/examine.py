@@ -60,8 +60,10 @@ async def examine(
     says), and that over the ``up`` that runs here.
     """
     given, set_, running = _sources(kafka, clickhouse, environ)
-    sources = (given, set_, Source(ENV_FILE, env_file), running)
-    settings = settings_of((given, set_, running), sources)
+    file = Source(ENV_FILE, env_file)
+    # A bot does not look for an `up`, and an `up` that starts is not the one that runs.
+    settings = settings_of((given, set_, running), producer=(given, set_, file), up=(given, set_))
+    sources = (given, set_, file, running)
     values = {
         name: next((each.variables[name] for each in sources if each.variables.get(name)), "")
         for name in (KAFKA, CLICKHOUSE)

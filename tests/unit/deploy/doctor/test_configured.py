@@ -39,7 +39,7 @@ def test_the_first_source_that_has_a_setting_wins() -> None:
 
 def test_the_producer_alone_reads_the_env_file() -> None:
     file = Source(".env", {"BACKCHANNEL_KAFKA": "a:1"})
-    settings = settings_of((), (file,))
+    settings = settings_of((), producer=(file,))
     found = {each.role: each for each in settings if each.variable == "BACKCHANNEL_KAFKA"}
 
     assert (found["producer"].value, found["producer"].source) == ("a:1", ".env")
