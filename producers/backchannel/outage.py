@@ -3,6 +3,7 @@
 import logging
 
 from backchannel.clock import Clock
+from backchannel.settings import NO_ADDRESS
 
 __all__ = ["Outage"]
 
@@ -13,7 +14,8 @@ class Outage:
     """One outage after the other, each with one line at its start and one at its end."""
 
     def __init__(self, kafka: str, clock: Clock) -> None:
-        self._kafka = kafka
+        # Somebody else's transport is at no address of ours.
+        self._who = "The transport" if kafka == NO_ADDRESS else f"Kafka at {kafka}"
         self._clock = clock
         self._since_us: int | None = None
 
@@ -23,8 +25,8 @@ class Outage:
             return
         self._since_us = self._clock.monotonic_us()
         _log.warning(
-            "Kafka at %s does not answer (%s): events are kept in memory and sent when it is back",
-            self._kafka,
+            "%s does not answer (%s): events are kept in memory and sent when it is back",
+            self._who,
             reason,
         )
 
@@ -35,4 +37,4 @@ class Outage:
         seconds = (self._clock.monotonic_us() - self._since_us) / 1_000_000
         self._since_us = None
         # A warning too, so that whoever saw the first line sees this one.
-        _log.warning("Kafka at %s answers again after %.1f s", self._kafka, seconds)
+        _log.warning("%s answers again after %.1f s", self._who, seconds)

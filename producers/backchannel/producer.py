@@ -32,7 +32,13 @@ from backchannel.outlet import Outlet
 from backchannel.prices import PriceBook, own_rates
 from backchannel.recorder import Recorder
 from backchannel.request import Request
-from backchannel.settings import ProducerSettings, SettingsArguments, privacy_of, sampling_of
+from backchannel.settings import (
+    NO_ADDRESS,
+    ProducerSettings,
+    SettingsArguments,
+    privacy_of,
+    sampling_of,
+)
 from backchannel.sigterm import chain_sigterm
 from backchannel.stamps import Stamps
 from backchannel.stand_in import stand_in
@@ -87,7 +93,7 @@ class Producer(Recorder):
     ) -> None:
         standing_in = stand_in() if transport is None else None
         if kafka is None and (transport is not None or standing_in is not None):
-            kafka = "memory:0"  # somebody else's transport needs no address of ours
+            kafka = NO_ADDRESS  # somebody else's transport needs no address of ours
         if standing_in is not None:
             settings.setdefault("health_interval_s", 0)
             clock = standing_in.clock if clock is SYSTEM_CLOCK else clock

@@ -18,7 +18,10 @@ from backchannel.pseudonyms import Pseudonyms
 from backchannel.sampling import WEIGHT_MAX, Sampling
 from backchannel.security import KafkaSecurity
 
-__all__ = ["ProducerSettings", "SettingsArguments", "privacy_of", "sampling_of"]
+__all__ = ["NO_ADDRESS", "ProducerSettings", "SettingsArguments", "privacy_of", "sampling_of"]
+
+NO_ADDRESS = "memory:0"
+"""Stands in ``kafka`` where a transport of somebody else's is used."""
 
 _ORIGIN = re.compile(r"live|replay:[A-Za-z0-9_.-]{1,64}")
 _ADDRESS = re.compile(r"[^\s,:/]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}")

@@ -128,6 +128,19 @@ async def test_a_folder_in_the_files_place_says_so(tmp_path: Path) -> None:
         await JsonlTransport(tmp_path).connect()
 
 
+async def test_a_file_that_cannot_be_written_is_told_as_such(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    producer = Producer(transport=JsonlTransport(tmp_path))
+    producer.track(Interaction())
+    await producer.flush(0.3)
+    await producer.close(0.1)
+
+    told = [record.getMessage() for record in caplog.records if record.name == "backchannel"]
+    assert told[0].startswith("The transport does not answer (the file: is a directory)")
+    assert producer.stats().dropped == {"unsent": 1}
+
+
 async def test_sending_without_a_connection_says_that_it_is_broken(path: Path) -> None:
     with pytest.raises(BrokenError):
         await JsonlTransport(path).send(0, batch(1))
