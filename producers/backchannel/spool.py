@@ -197,6 +197,11 @@ class Spool:
         """The segment that is written to, and its file."""
         if self._open is not None:
             return self._open
+        if self._own is not None and not self._own.path.is_dir():
+            # Somebody removed it while we live: what was in it is lost, what comes is not.
+            self._folders.remove(self._own)
+            os.close(self._own.lock)
+            self._own = None
         if self._own is None:
             self._own = _create_folder(self._directory / self._producer_id)
             self._folders.append(self._own)

@@ -46,7 +46,7 @@ class Chaos:
 
     def producer(self, topic: str, **settings: Any) -> Producer:
         """A producer that reaches the topic through the proxy, and notices trouble soon."""
-        given = {"request_timeout_ms": 1_000, **settings}
+        given = {"request_timeout_ms": 500, **settings}
         address = f"127.0.0.1:{self.proxy.port}"
         transport = Sent(ProducerSettings(kafka=address, **given), topic)
         return Producer(address, transport=transport, **given)
@@ -124,7 +124,7 @@ async def test_nobody_waits_in_trouble_and_afterwards_everything_is_stored_once(
         left = await producer.flush(0.5)
         assert time.perf_counter() - began < 1.5
         assert left > 0 or trouble in ("slow", "drip")
-        await asyncio.sleep(1.5)  # longer than the client waits for an answer
+        await asyncio.sleep(0.7)  # longer than the client waits for an answer
         chaos.proxy.trouble = "none"
 
         assert await producer.flush(30) == 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -160,6 +161,17 @@ def test_a_full_disk_leaves_nothing_of_the_batch_behind(
 
     place = ours.append(0, batch(2))
     assert ours.read(place) == batch(2)
+
+
+def test_a_directory_that_somebody_removes_is_made_anew(tmp_path: Path) -> None:
+    ours = spool(tmp_path / "spill", bytes_max=2_000)
+    lost = ours.append(0, batch(1))
+    ours.append(0, batch(2))  # a quarter of the bound ends a segment
+    shutil.rmtree(tmp_path / "spill")
+
+    assert ours.read(lost) is None
+    place = ours.append(0, batch(3))
+    assert ours.read(place) == batch(3)
 
 
 def test_the_number_of_partitions_is_kept_for_a_start_without_a_broker(tmp_path: Path) -> None:
