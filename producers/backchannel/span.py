@@ -238,6 +238,9 @@ class Span(Scope):
         if self._ended:
             return
         self._ended = self._closed = True
+        # Now, and not where the event is made: feedback and scores ask for it when all is over.
+        if "event_id" not in self._fields:
+            self._fields["event_id"] = new_event_id()
         try:
             self._emit(kind)
         except Exception:  # noqa: BLE001  # whatever the fields were: it is counted, and the bot goes on

@@ -40,6 +40,16 @@ def test_what_is_no_number_is_no_score(bot: Bot, value: float) -> None:
     assert bot.producer.stats().fields_repaired == 1
 
 
+def test_the_first_judgement_may_come_when_all_is_over(bot: Bot) -> None:
+    with bot.producer.interaction() as turn:
+        pass
+    bot.producer.feedback("thumb", True, target=turn)
+
+    interaction, thumb = bot.events()
+    assert isinstance(thumb, Feedback)
+    assert thumb.target_event_id == turn.event_id == interaction.event_id
+
+
 def test_a_judgement_points_at_its_turn_also_when_it_comes_later(bot: Bot) -> None:
     with bot.producer.interaction(conversation_id="c") as turn:
         bot.producer.evaluation("relevance", 1)
