@@ -118,6 +118,7 @@ class Producer(Recorder):
         self._on_drop = on_drop
         self._stamps, _ = Stamps.none(privacy).bind(_stamped(self.settings))
         super().__init__(Outlet(self._intake, self._stamps, clock, PriceBook(own)))
+        PriceBook.make_way()
         self.health = Vitals(self._outlet)
         """The gauges of ``Health`` events; takes queues and measures of your own."""
         self.health_sources: list[HealthSource] = [self.health]

@@ -22,6 +22,7 @@ from backchannel.integrations.outcome import outcome
 from backchannel.integrations.payload import count, each, look, text
 from backchannel.integrations.providers import provider_name
 from backchannel.millionths import millionths
+from backchannel.prices import PriceBook
 from backchannel.recorder import Recorder
 from backchannel.span import Span
 from backchannel.turn import Turn, current_turn
@@ -64,6 +65,7 @@ class LangChainHandler(BaseCallbackHandler):
 
     def __init__(self, producer: Recorder, *, turns: bool = True) -> None:
         super().__init__()
+        PriceBook.make_way()
         self._producer = producer
         self._turns = turns
         self._runs: OrderedDict[UUID, _Run] = OrderedDict()

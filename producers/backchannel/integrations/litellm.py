@@ -20,6 +20,7 @@ from backchannel.integrations.outcome import Outcome, outcome
 from backchannel.integrations.payload import count, each, look, text
 from backchannel.integrations.providers import provider_name
 from backchannel.millionths import millionths
+from backchannel.prices import PriceBook
 from backchannel.recorder import Recorder
 from backchannel.turn import current_turn
 
@@ -65,6 +66,7 @@ class LitellmLogger(CustomLogger):
 
     def __init__(self, producer: Recorder) -> None:
         super().__init__()
+        PriceBook.make_way()
         self._producer = producer
         self._open: OrderedDict[str, Call] = OrderedDict()
         self._in_time: OrderedDict[str, None] = OrderedDict()

@@ -17,6 +17,7 @@ from backchannel.integrations.answer import Answer, Operation, keep_content
 from backchannel.integrations.outcome import outcome
 from backchannel.integrations.payload import look
 from backchannel.integrations.providers import provider_at, provider_name
+from backchannel.prices import PriceBook
 from backchannel.recorder import Recorder
 
 __all__ = ["watch"]
@@ -48,6 +49,7 @@ def watch(
         raise TypeError(f"{type(client).__name__} is no client that can be wrapped")
     if _MARK in vars(instance):
         return client
+    PriceBook.make_way()
     host = str(look(instance, "base_url", "host") or "")
     provider = provider_name(provider) if provider else provider_at(host) or host
     watched = _Client(producer, operations, provider, host, count_streams)

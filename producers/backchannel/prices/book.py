@@ -5,8 +5,11 @@ second, so the book can be used before its table is loaded, and is loaded wherev
 nobody.
 """
 
+import importlib
 import importlib.util
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from backchannel.prices.rates import Cost, Rates, cost
@@ -42,6 +45,18 @@ class PriceBook:
     def available() -> bool:
         """Whether there is a table to be loaded: the extra ``prices`` is installed."""
         return importlib.util.find_spec("genai_prices") is not None
+
+    @staticmethod
+    def make_way() -> None:
+        """Imports ahead what loading the table would show half-done to a bot's own threads.
+
+        OpenAI's client takes ``httpx2`` for whole as soon as anybody has begun to import it, and
+        then the bot's call fails. Where that client is in use, it is imported here, where the bot
+        starts (60 ms, once), and not beside its calls.
+        """
+        if "openai" in sys.modules and "httpx2" not in sys.modules and PriceBook.available():
+            with suppress(Exception):  # whatever is wrong with it: then there is no table either
+                importlib.import_module("httpx2")
 
     def load(self) -> bool:
         """Loads the table, if the extra ``prices`` is installed; returns whether it is there.

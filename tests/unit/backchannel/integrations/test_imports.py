@@ -35,6 +35,16 @@ def test_wrapping_needs_no_library_but_the_one_whose_client_is_wrapped() -> None
     assert run(code) == "[]"
 
 
+def test_the_price_table_never_shows_openais_client_a_library_half_imported() -> None:
+    code = (
+        "import sys, openai, backchannel;"
+        "backchannel.Producer('127.0.0.1:1', health_interval_s=0);"
+        "print(hasattr(sys.modules.get('httpx2'), 'Timeout'))"
+    )
+
+    assert run(code) == "True"
+
+
 @pytest.mark.parametrize(
     ("extra", "library"),
     [
