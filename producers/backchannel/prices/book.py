@@ -54,7 +54,8 @@ class PriceBook:
         then the bot's call fails. Where that client is in use, it is imported here, where the bot
         starts (60 ms, once), and not beside its calls.
         """
-        if "openai" in sys.modules and "httpx2" not in sys.modules and PriceBook.available():
+        if "openai" in sys.modules and PriceBook.available():
+            # Where another thread is at it already, this waits until it is done.
             with suppress(Exception):  # whatever is wrong with it: then there is no table either
                 importlib.import_module("httpx2")
 
