@@ -15,11 +15,13 @@ def celery_queue(app: Any, name: str = "celery") -> Callable[[], int]:
 
     It asks the broker by declaring the queue passively, which is how both AMQP and Celery's other
     transports (Redis with its priority steps, SQS, files) tell their length; a queue that does not
-    exist has none. Each call takes a connection from the app's pool.
+    exist has none. Each call opens a connection and closes it; if the broker is away it raises
+    after one more try, and ``Health`` leaves the queue out.
     """
 
     def length() -> int:
         with app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1)  # Kombu's own default is for ever
             try:
                 declared = connection.default_channel.queue_declare(queue=name, passive=True)
             except connection.channel_errors:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from kombu.exceptions import OperationalError
 from redis import Redis
 from rq import Queue
 
@@ -62,3 +63,11 @@ def test_rq_counts_the_jobs_that_wait(port: int) -> None:
 
     assert rq_queue(queue)() == 2
     connection.close()
+
+
+def test_a_broker_that_is_away_is_not_waited_for_for_ever() -> None:
+    app = celery_app("redis://127.0.0.1:1/0")
+
+    with pytest.raises(OperationalError):
+        celery_queue(app)()
+    app.close()
