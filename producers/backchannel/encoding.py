@@ -125,6 +125,7 @@ def encoding_of(model: type[Envelope]) -> Encoding:
 
 
 def _field_schemas(model: type[Envelope]) -> dict[str, Any]:
+    model.model_rebuild()  # it may be the first to be used: they are built late
     schema: Any = model.__pydantic_core_schema__
     assert schema["type"] == "model", "every event is a plain model"
     inner = schema["schema"]

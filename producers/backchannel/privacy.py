@@ -4,11 +4,11 @@ Every event passes it, whichever way it came in, and so does content. Free text 
 people become pseudonyms if there is a key. Numbers, names and other ids stay as they are.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, get_args, get_origin
 
 from backchannel.encoding import Fields
-from backchannel.events import EVENT_TYPES, Envelope
+from backchannel.events import EVENT_TYPES
 from backchannel.masking import Mask, mask_text
 from backchannel.pseudonyms import Pseudonyms
 
@@ -95,22 +95,27 @@ def _free_text() -> dict[str, int]:
     """The fields for free text, of every type of event, with their length in characters."""
     found: dict[str, int] = {}
     for model in EVENT_TYPES.values():
-        for name, schema in _schemas(model).items():
-            of_value = schema["values_schema"] if schema["type"] == "dict" else schema
-            if of_value["type"] == "str" and of_value.get("max_length", 0) > _LABEL_LENGTH:
-                found[name] = of_value["max_length"]
+        for name, field in model.model_fields.items():
+            length = _length(field.annotation, field.metadata)
+            if length > _LABEL_LENGTH:
+                found[name] = length
     return found
 
 
-def _schemas(model: type[Envelope]) -> dict[str, Any]:
-    # Any: a schema is a union of sixty typed dicts, and this one is taken from a valid one.
-    outer: Any = model.__pydantic_core_schema__
-    fields = outer["schema"]["fields"]
-    schemas = {name: field["schema"] for name, field in fields.items()}
-    return {
-        name: schema["schema"] if schema["type"] == "default" else schema
-        for name, schema in schemas.items()
-    }
+def _length(annotation: Any, metadata: Iterable[Any]) -> int:
+    """How long a string may be, or a value of a dict of strings; 0 for everything else."""
+    if get_origin(annotation) is dict:
+        _, of_value = get_args(annotation)
+        return _length(*_bare(of_value))
+    if annotation is not str:
+        return 0
+    return max((getattr(each, "max_length", None) or 0 for each in metadata), default=0)
+
+
+def _bare(annotation: Any) -> tuple[Any, Iterable[Any]]:
+    if get_origin(annotation) is Annotated:
+        return annotation.__origin__, annotation.__metadata__
+    return annotation, ()
 
 
 FREE_TEXT = _free_text()

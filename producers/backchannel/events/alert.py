@@ -27,7 +27,7 @@ class Alert(BaseModel):
     drops what is not above it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
     alert_id: Label
     """Stable for a rule and a series."""

@@ -12,7 +12,7 @@ __all__ = ["Content"]
 class Content(BaseModel):
     """One piece of text, tied to its event by ``event_id``. Never on ``chat.events``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     event_id: EventId
     ts_us: TimestampUs

@@ -26,7 +26,7 @@ SCHEMA_VERSION = 1
 class Marked(BaseModel):
     """What was made past its constructor bears a mark, so that a producer checks it after all."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     @classmethod
     def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:

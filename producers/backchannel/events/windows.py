@@ -26,7 +26,7 @@ class Window(BaseModel):
     Every count is weighted by ``sample_weight``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
     origin: Label
     """``live``, or ``replay:<id>``: replays are windows of their own."""
