@@ -30,14 +30,15 @@ class JsonlTransport:
         self._file: int | None = None
 
     async def connect(self) -> int:
-        if self._file is None:
-            try:
-                # The sender's own thread: a bot never waits for this disk.
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-                self._file = os.open(self.path, flags, 0o640)
-            except OSError as error:
-                raise UnreachableError(f"the file: {_reason(error)}") from error
+        # Anew, if it is open: a forked child would share the parent's lock with the parent.
+        await self.close()
+        try:
+            # The sender's own thread: a bot never waits for this disk.
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            self._file = os.open(self.path, flags, 0o640)
+        except OSError as error:
+            raise UnreachableError(f"the file: {_reason(error)}") from error
         return _PARTITIONS
 
     async def send(self, partition: int, batch: SealedBatch) -> None:

@@ -1,6 +1,7 @@
 """The file transport keeps every line whole, the file bounded, and says what it could not write."""
 
 import asyncio
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -121,6 +122,24 @@ async def test_a_batch_that_finds_no_room_leaves_no_part_of_it(
     await transport.close()
 
     assert size_of(path) == size
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # newer Pythons
+async def test_a_forked_child_and_its_parent_share_the_file(path: Path) -> None:
+    async with Producer(transport=JsonlTransport(path), batch_bytes_max=1024) as producer:
+        producer.track(Interaction(conversation_id="before"))
+        await producer.flush(5)
+        child = os.fork()
+        who = "parent" if child else "child"
+        for number in range(300):
+            producer.track(Interaction(conversation_id=f"{who}-{number}"))
+        if not child:
+            os._exit(producer.flush_sync(5))
+        await producer.flush(5)
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert len(set(conversations_in(path))) == 601
 
 
 async def test_a_folder_in_the_files_place_says_so(tmp_path: Path) -> None:
