@@ -281,7 +281,8 @@ def put_counts(fields: dict[str, Any], counts: Mapping[str, Any], *, add: bool) 
     """
     misfits = 0
     for name, count in counts.items():
-        if type(count) is int and type(known := fields.get(name, 0)) is int:
+        plain = type(count) is int and name != "cost_usd"
+        if plain and type(known := fields.get(name, 0)) is int:
             fields[name] = known + count if add else count  # as good as always
             continue
         try:

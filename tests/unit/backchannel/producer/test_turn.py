@@ -215,3 +215,10 @@ def test_turns_side_by_side_do_not_meet(bench: Bench) -> None:
         if isinstance(event, Interaction)
     }
     assert tokens == {"a": 1, "b": 2}
+
+
+def test_a_cost_of_whole_dollars_is_taken_in_dollars_too(bench: Bench) -> None:
+    with bench.turn() as turn:
+        turn.usage(input_tokens=1, cost_usd=2)
+
+    assert bench.only().cost_picousd == 2 * 10**12
