@@ -46,8 +46,7 @@ class SeriesView:
         """Returns everything about the last ``window_s`` seconds, as far as windows are held."""
         known = self._spans.get(window_s)
         if known is None:
-            first = self.end_s - window_s
-            inside = [m for start, m in self._held if first <= start < self.end_s]
+            inside = self._inside(window_s)
             known = inside[0] if len(inside) == 1 else merged(inside)
             self._spans[window_s] = known
         return known
@@ -60,9 +59,12 @@ class SeriesView:
         return self._with_held(names, past, first, self.end_s)
 
     def held_totals(self, names: Iterable[str], window_s: int) -> dict[str, int]:
-        """Returns sums of quantities over the last ``window_s`` seconds of the windows held."""
-        measures = self.span(window_s)
-        return {name: quantity(name)(measures) for name in names}
+        """Returns sums of quantities over the last ``window_s`` seconds of the windows held.
+
+        Window by window: adding up whole histograms for a count costs ten times as much.
+        """
+        inside = self._inside(window_s)
+        return {name: sum(map(quantity(name), inside)) for name in names}
 
     def stretch(self, names: Iterable[str], frame: Frame, at_s: int) -> dict[str, int]:
         """Returns sums of quantities over the stretch of a frame that holds ``at_s``."""
@@ -79,6 +81,10 @@ class SeriesView:
     def oldest_held_s(self) -> int:
         """Start of the oldest window that is held."""
         return self._held[0][0] if self._held else self.end_s
+
+    def _inside(self, window_s: int) -> list[Measures]:
+        first = self.end_s - window_s
+        return [measures for start, measures in self._held if first <= start < self.end_s]
 
     def _with_held(
         self, names: Iterable[str], past: Past, first: int, until: int
