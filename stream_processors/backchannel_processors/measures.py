@@ -1,7 +1,8 @@
-"""What is measured of interactions: sums, and a histogram of latency.
+"""The state of a series in a window: all its measures, by name.
 
-The state of a window is one ``Measures``. Two of them merge by adding, in any order and any
-grouping, to exactly the state that all their events would have made together.
+Two states merge to exactly the state that all their events would have made together, in any order
+and any grouping. What each name means stands in ``backchannel.events.Window``; how events are
+counted, in ``counting``.
 """
 
 from collections.abc import Iterable
@@ -9,143 +10,295 @@ from typing import TypeVar
 
 import msgspec
 
-from backchannel.events import bucket_of
-from backchannel_processors.observations import Observation
+from backchannel_processors.distinct import Marks, unite
+from backchannel_processors.distributions import Distribution, Score, Values
 
-__all__ = ["ERROR_TYPES_MAX", "OTHER", "SUM_MAX", "Measures", "merged"]
+__all__ = [
+    "EXEMPLARS_MAX",
+    "LABELS_MAX",
+    "OTHER",
+    "SUM_MAX",
+    "Measures",
+    "Tally",
+    "bounded",
+    "bounded_counts",
+    "merged",
+]
 
-ERROR_TYPES_MAX = 32
-"""Error types kept apart in one window of one series; the rest is counted under ``OTHER``."""
+LABELS_MAX = 32
+"""Names of error types, components, scores and gauges that are kept apart in one window of one
+series; the rest is counted under ``OTHER``."""
 
 OTHER = "__other__"
-"""What stands for everything beyond a bound: error types and values of dimensions."""
+"""What stands for everything beyond a bound: labels and values of dimensions."""
 
 SUM_MAX = 2**63 - 1
-"""Sums stop here when they are written: ClickHouse and JSON readers hold 64 bits."""
+"""Sums stop here in a row: ClickHouse and JSON readers hold 64 bits. Costs have 128."""
 
-_NO_ERROR = frozenset(("ok", "cancelled", "blocked"))
+EXEMPLARS_MAX = 3
+
+Exemplar = tuple[int, str]
+"""By what it was chosen, and the event's id."""
+
+_NO_DISTRIBUTION = Distribution()
+
+
+class Tally:
+    """What some events of one weight add to any state: counted once, added to many."""
+
+    __slots__ = (
+        "components",
+        "distinct",
+        "distributions",
+        "exemplars",
+        "labelled",
+        "newest_event_at_us",
+        "scores",
+        "sums",
+        "weight",
+    )
+
+    def __init__(self, weight: int, newest_event_at_us: int) -> None:
+        self.weight = weight
+        self.newest_event_at_us = newest_event_at_us
+        self.sums: dict[str, int] = {}
+        self.labelled: dict[str, dict[str, int]] = {}
+        self.distributions: dict[str, Values] = {}
+        self.components: dict[str, Values] = {}
+        self.scores: dict[str, dict[str, list[int]]] = {}
+        self.distinct: dict[str, Marks] = {}
+        self.exemplars: dict[str, list[Exemplar]] = {}
 
 
 class Measures(msgspec.Struct, array_like=True):
-    """All that is known of one series in one window. Counts are weighted by ``sample_weight``."""
+    """All that is known of one series in one window. Counts are weighted by ``sample_weight``.
 
-    count: int = 0
-    errors: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    latency_count: int = 0
-    latency_sum_us: int = 0
-    latency_min_us: int | None = None
-    latency_max_us: int = 0
+    Sparse: a measure of which no event spoke is not there.
+    """
+
     newest_event_at_us: int = 0
-    late: int = 0
-    """Events that came when the window was closed; nothing else here contains them."""
-    errors_by_type: dict[str, int] = {}
-    latency_buckets: dict[int, int] = {}
+    sums: dict[str, int] = {}
+    labelled: dict[str, dict[str, int]] = {}
+    """Counts by label, by measure."""
+    distributions: dict[str, Distribution] = {}
+    components: dict[str, Distribution] = {}
+    scores: dict[str, dict[str, Score]] = {}
+    distinct: dict[str, Marks] = {}
+    exemplars: dict[str, list[Exemplar]] = {}
+    """The highest ones first."""
 
-    def observe(self, observed: Observation, at_us: int) -> None:
-        """Adds one interaction that happened at ``at_us``."""
-        weight = observed.sample_weight
-        duration_us = observed.duration_us
-        self.count += weight
-        self.input_tokens += weight * observed.input_tokens
-        self.output_tokens += weight * observed.output_tokens
-        self.latency_count += weight
-        self.latency_sum_us += weight * duration_us
-        if self.latency_min_us is None or duration_us < self.latency_min_us:
-            self.latency_min_us = duration_us
-        self.latency_max_us = max(self.latency_max_us, duration_us)
-        self.newest_event_at_us = max(self.newest_event_at_us, at_us)
-        buckets = self.latency_buckets
-        bucket = bucket_of(duration_us)
-        buckets[bucket] = buckets.get(bucket, 0) + weight
-        if observed.status not in _NO_ERROR:
-            self.errors += weight
-            kind = observed.error_type or observed.status
-            self.errors_by_type[kind] = self.errors_by_type.get(kind, 0) + weight
-            if len(self.errors_by_type) > ERROR_TYPES_MAX:
-                self.errors_by_type = _bounded(self.errors_by_type)
+    # -- reading ---------------------------------------------------------------------------------
+
+    def sum(self, name: str) -> int:
+        """Returns a sum; 0 when no event had anything to add."""
+        return self.sums.get(name, 0)
+
+    def distribution(self, name: str) -> Distribution:
+        """Returns a distribution; an empty one when there was no value."""
+        return self.distributions.get(name, _NO_DISTRIBUTION)
+
+    def labels(self, name: str) -> dict[str, int]:
+        """Returns counts by label."""
+        return self.labelled.get(name, {})
+
+    def score(self, name: str, label: str) -> Score | None:
+        """Returns one of ``evaluations``, ``feedback`` or ``gauges``; ``None`` without a value."""
+        return self.scores.get(name, {}).get(label)
+
+    @property
+    def count(self) -> int:
+        return self.sums.get("count", 0)
+
+    @property
+    def errors(self) -> int:
+        return self.sums.get("errors", 0)
+
+    @property
+    def late(self) -> int:
+        """Events that came when the window was closed; nothing else here contains them."""
+        return self.sums.get("late", 0)
+
+    @property
+    def input_tokens(self) -> int:
+        return self.sums.get("input_tokens", 0)
+
+    @property
+    def output_tokens(self) -> int:
+        return self.sums.get("output_tokens", 0)
+
+    @property
+    def latency(self) -> Distribution:
+        """How long interactions took, microseconds."""
+        return self.distributions.get("latency", _NO_DISTRIBUTION)
+
+    @property
+    def latency_count(self) -> int:
+        return self.latency.count
+
+    @property
+    def latency_sum_us(self) -> int:
+        return self.latency.sum
+
+    @property
+    def latency_min_us(self) -> int | None:
+        return self.latency.least
+
+    @property
+    def latency_max_us(self) -> int:
+        return self.latency.most
+
+    @property
+    def latency_buckets(self) -> dict[int, int]:
+        return self.latency.buckets
+
+    # -- adding up -------------------------------------------------------------------------------
+
+    def take(self, tally: Tally) -> None:
+        """Adds events, and keeps the bound on labels: of too many the first by name stay, which
+        does not depend on any order."""
+        times = tally.weight
+        self.newest_event_at_us = max(self.newest_event_at_us, tally.newest_event_at_us)
+        sums = self.sums
+        for name, n in tally.sums.items():
+            sums[name] = sums.get(name, 0) + n * times
+        for name, counts in tally.labelled.items():
+            known = self.labelled.setdefault(name, {})
+            for label, n in counts.items():
+                known[label] = known.get(label, 0) + n * times
+        distributions = self.distributions
+        for name, values in tally.distributions.items():
+            if name not in distributions:
+                distributions[name] = Distribution()
+            distributions[name].take(values, times)
+        components = self.components
+        for name, values in tally.components.items():
+            if name not in components:
+                components[name] = Distribution()
+            components[name].take(values, times)
+        for name, scores in tally.scores.items():
+            held = self.scores.setdefault(name, {})
+            for label, each in scores.items():
+                if label not in held:
+                    held[label] = Score()
+                held[label].take(each, times)
+        self._unite(tally.distinct, tally.exemplars)
+        self._bound()
 
     def add(self, other: "Measures") -> None:
-        """Adds another state to this one."""
+        """Adds another state, and keeps the bound on labels."""
         self.exchange(_NOTHING, other)
+        self._bound()
+
+    def _bound(self) -> None:
+        for name, counts in self.labelled.items():
+            if len(counts) > LABELS_MAX:
+                self.labelled[name] = bounded_counts(counts)
+        if len(self.components) > LABELS_MAX:
+            self.components = bounded(self.components, Distribution)
+        for name, scores in self.scores.items():
+            if len(scores) > LABELS_MAX:
+                self.scores[name] = bounded(scores, Score)
+
+    def contains_labels_of(self, old: "Measures") -> bool:
+        """Says whether ``exchange`` may take ``old`` out for this one: not when one of its labels
+        has gone under ``OTHER`` meanwhile."""
+        return (
+            old.components.keys() <= self.components.keys()
+            and all(
+                counts.keys() <= self.labels(name).keys() for name, counts in old.labelled.items()
+            )
+            and all(
+                scores.keys() <= self.scores.get(name, {}).keys()
+                for name, scores in old.scores.items()
+            )
+        )
 
     def exchange(self, old: "Measures", new: "Measures") -> None:
-        """Takes ``old`` out of this sum and ``new`` in.
+        """Takes ``old`` out of this sum and ``new`` in. No bound on labels here.
 
         ``new`` must contain everything that ``old`` does: states only grow, so the extremes need
         no second look.
         """
-        self.count += new.count - old.count
-        self.errors += new.errors - old.errors
-        self.input_tokens += new.input_tokens - old.input_tokens
-        self.output_tokens += new.output_tokens - old.output_tokens
-        self.latency_count += new.latency_count - old.latency_count
-        self.latency_sum_us += new.latency_sum_us - old.latency_sum_us
-        self.late += new.late - old.late
-        if new.latency_min_us is not None and (
-            self.latency_min_us is None or new.latency_min_us < self.latency_min_us
-        ):
-            self.latency_min_us = new.latency_min_us
-        self.latency_max_us = max(self.latency_max_us, new.latency_max_us)
         self.newest_event_at_us = max(self.newest_event_at_us, new.newest_event_at_us)
-        _exchange(self.latency_buckets, old.latency_buckets, new.latency_buckets)
-        if old.errors_by_type or new.errors_by_type:
-            _exchange(self.errors_by_type, old.errors_by_type, new.errors_by_type)
+        _exchange_counts(self.sums, old.sums, new.sums)
+        for name, counts in new.labelled.items():
+            known = self.labelled.setdefault(name, {})
+            _exchange_counts(known, old.labels(name), counts)
+        _exchange_all(self.distributions, old.distributions, new.distributions, Distribution)
+        _exchange_all(self.components, old.components, new.components, Distribution)
+        for name, scores in new.scores.items():
+            held = self.scores.setdefault(name, {})
+            _exchange_all(held, old.scores.get(name, {}), scores, Score)
+        self._unite(new.distinct, new.exemplars)
 
-    def copy(self) -> "Measures":
-        """Returns a state of its own with the same content."""
-        return merged((self,))
-
-    def within_bounds(self) -> "Measures":
-        """Returns the state as it is written: sums at most ``SUM_MAX``, error types bounded.
-
-        Of more than ``ERROR_TYPES_MAX`` types the first by name stay: a choice that does not
-        depend on the order in which states were merged.
-        """
-        bounded = self.copy()
-        for name in ("count", "errors", "input_tokens", "output_tokens", "latency_count"):
-            setattr(bounded, name, min(getattr(bounded, name), SUM_MAX))
-        bounded.latency_sum_us = min(bounded.latency_sum_us, SUM_MAX)
-        bounded.late = min(bounded.late, SUM_MAX)
-        bounded.errors_by_type = _bounded(bounded.errors_by_type)
-        if bounded.latency_count == SUM_MAX:
-            bounded.latency_buckets = {
-                bucket: min(n, SUM_MAX) for bucket, n in bounded.latency_buckets.items()
-            }
-        return bounded
+    def _unite(self, distinct: dict[str, Marks], exemplars: dict[str, list[Exemplar]]) -> None:
+        for name, marks in distinct.items():
+            if name not in self.distinct:
+                self.distinct[name] = set()
+            unite(self.distinct[name], marks)
+        for name, found in exemplars.items():
+            known = self.exemplars.get(name)
+            if not known:
+                self.exemplars[name] = list(found)
+            elif known != found and (found[0] > known[-1] or len(known) < EXEMPLARS_MAX):
+                self.exemplars[name] = sorted({*found, *known}, reverse=True)[:EXEMPLARS_MAX]
 
 
 def merged(states: Iterable[Measures]) -> Measures:
-    """Returns the sum of states, as a state of its own."""
+    """Returns the sum of states, as a state of its own. No bound on labels here."""
     total = Measures()
     for state in states:
-        total.add(state)
+        total.exchange(_NOTHING, state)
     return total
 
 
 _NOTHING = Measures()
 
-
-_Key = TypeVar("_Key", str, int)
-
-
-def _exchange(sums: dict[_Key, int], old: dict[_Key, int], new: dict[_Key, int]) -> None:
-    for key, n in new.items():
-        step = n - old.get(key, 0)
-        if step:
-            sums[key] = sums.get(key, 0) + step
-    if old and not old.keys() <= new.keys():  # error types that went under OTHER meanwhile
-        for key in old.keys() - new.keys():
-            sums[key] -= old[key]
-            if not sums[key]:
-                del sums[key]
+_Addable = TypeVar("_Addable", Distribution, Score)
 
 
-def _bounded(by_type: dict[str, int]) -> dict[str, int]:
-    if len(by_type) <= ERROR_TYPES_MAX:
-        return by_type
-    names = sorted(name for name in by_type if name != OTHER)
-    kept = {name: by_type[name] for name in names[: ERROR_TYPES_MAX - 1]}
-    kept[OTHER] = sum(by_type.values()) - sum(kept.values())
+def bounded(known: dict[str, _Addable], kind: type[_Addable]) -> dict[str, _Addable]:
+    """Returns at most ``LABELS_MAX`` of the labels, the rest added up under ``OTHER``."""
+    if len(known) <= LABELS_MAX:
+        return known
+    names = sorted(name for name in known if name != OTHER)
+    kept = {name: known[name] for name in names[: LABELS_MAX - 1]}
+    rest = kept[OTHER] = kind()
+    for name, each in known.items():
+        if name not in kept or name == OTHER:
+            rest.add(each)
     return kept
+
+
+def bounded_counts(known: dict[str, int]) -> dict[str, int]:
+    """Returns what ``bounded`` does, of plain counts."""
+    if len(known) <= LABELS_MAX:
+        return known
+    names = sorted(name for name in known if name != OTHER)
+    kept = {name: known[name] for name in names[: LABELS_MAX - 1]}
+    kept[OTHER] = sum(known.values()) - sum(kept.values())
+    return kept
+
+
+def _exchange_counts(sums: dict[str, int], old: dict[str, int], new: dict[str, int]) -> None:
+    for name, n in new.items():
+        step = n - old.get(name, 0)
+        if step:
+            sums[name] = sums.get(name, 0) + step
+
+
+def _exchange_all(
+    into: dict[str, _Addable],
+    old: dict[str, _Addable],
+    new: dict[str, _Addable],
+    kind: type[_Addable],
+) -> None:
+    for name, each in new.items():
+        known = into.get(name)
+        if known is None:
+            known = into[name] = kind()
+        before = old.get(name)
+        if before is None:
+            known.add(each)
+        else:
+            known.exchange(before, each)

@@ -8,14 +8,14 @@ from itertools import islice
 from faust.types import Message as Received
 from pydantic import ValidationError
 
-from backchannel.events import ALERT_SCHEMA, Alert, Window, control_key
+from backchannel.events import ALERT_SCHEMA, Alert, control_key
 from backchannel.events.topics import ALERTS, CONTROL, METRICS, PARTIALS
 from backchannel_processors.alerting import AlertBook
 from backchannel_processors.errors import StateError
 from backchannel_processors.merge_partition import LONG_S, MergePartition, MergeRules
 from backchannel_processors.outbox_kafka import Message
 from backchannel_processors.partials import decode_bundle
-from backchannel_processors.rows import seal_rows
+from backchannel_processors.rows import Row, seal_rows
 from backchannel_processors.rules import Rules
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import Alarm, Pace, Tools, admits, begin, pause, write_checkpoints
@@ -226,14 +226,14 @@ class MergeAgent:
         return self._tools.clock.now_us()
 
 
-def _told(part: MergePartition, now_us: int, *, long: bool) -> Iterator[Window]:
+def _told(part: MergePartition, now_us: int, *, long: bool) -> Iterator[Row]:
     yield from part.rows(BASE_S, now_us)
     if long:
         yield from part.rows(LONG_S, now_us)
     yield from part.finals(now_us)
 
 
-def _messages(partition: int, rows: Iterator[Window]) -> list[Message]:
+def _messages(partition: int, rows: Iterator[Row]) -> list[Message]:
     messages: list[Message] = []
     while chunk := list(islice(rows, _ROWS_PER_RECORD)):
         sealed = seal_rows(chunk)

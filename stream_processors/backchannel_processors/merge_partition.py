@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from backchannel.events import LIVE, Alert, BudgetState, Window
+from backchannel.events import LIVE, Alert, BudgetState
 from backchannel_processors.alerting import STATE_KINDS, AlertBook, Clocks
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import Measures, merged
 from backchannel_processors.partials import VERSION, Bundle, Notice, Partial, Progress
-from backchannel_processors.rows import Identity, Standing, row
+from backchannel_processors.rows import Identity, Row, Standing, row
 from backchannel_processors.rules import Rules
 from backchannel_processors.source_partition import BASE_S
 from backchannel_processors.states import Entry, decode_state, encode_state
@@ -34,6 +34,7 @@ LONG_S = 60
 
 _SECOND_US = 1_000_000
 _FOR_EVER_US = 2**62
+_NOTHING = Measures()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,13 @@ class _Series:
             return False
         self.parts[partial.source] = partial
         if known is None:
-            self.total.add(partial.measures)
+            self.total.exchange(_NOTHING, partial.measures)
             self.offsets += partial.last_offset + 1
         else:
-            self.total.exchange(known.measures, partial.measures)
+            if partial.measures.contains_labels_of(known.measures):
+                self.total.exchange(known.measures, partial.measures)
+            else:
+                self.total = merged(part.measures for part in self.parts.values())
             self.offsets += partial.last_offset - known.last_offset
         return True
 
@@ -219,7 +223,7 @@ class MergePartition:
         """The state is one that the log has at some point; while it is restored it may not be."""
         return self.next_offset > self._ahead_offset
 
-    def rows(self, width_s: int, now_us: int) -> Iterator[Window]:
+    def rows(self, width_s: int, now_us: int) -> Iterator[Row]:
         """Yields the rows of one width that changed since the last call, as they are now."""
         if not self.is_caught_up:
             return
@@ -227,7 +231,7 @@ class MergePartition:
         for key in dirty:
             yield from self._row(key, now_us)
 
-    def finals(self, now_us: int) -> Iterator[Window]:
+    def finals(self, now_us: int) -> Iterator[Row]:
         """Yields the rows of windows that were closed since the last call."""
         if not self.is_caught_up:
             return
@@ -252,7 +256,7 @@ class MergePartition:
             keys.update(dict.fromkeys(origin.windows.get(part, ())))
         return list(keys)
 
-    def _row(self, key: _RowKey, now_us: int) -> Iterator[Window]:
+    def _row(self, key: _RowKey, now_us: int) -> Iterator[Row]:
         name, width_s, start, grouping, dims = key
         origin = self._origins.get(name)
         if origin is None:

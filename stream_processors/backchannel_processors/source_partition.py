@@ -16,13 +16,15 @@ read to its end and stayed silent follows the wall clock. So an outage of the wo
 late.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
+from msgspec import structs
 
 from backchannel.events import LIVE, open_batch
 from backchannel_processors.counters import Counters
+from backchannel_processors.counting import counted
 from backchannel_processors.duplicates import (
     EVENT_IDS_MAX,
     PRODUCERS_MAX,
@@ -30,8 +32,8 @@ from backchannel_processors.duplicates import (
     ProducerNumbers,
 )
 from backchannel_processors.errors import StateError
-from backchannel_processors.groupings import Dims, Groupings
-from backchannel_processors.measures import OTHER, Measures
+from backchannel_processors.groupings import Dims, Grouping, Groupings, other_of
+from backchannel_processors.measures import OTHER, Measures, Tally
 from backchannel_processors.observations import Observation, read
 from backchannel_processors.partials import VERSION, Notice, Partial, Progress
 from backchannel_processors.states import Entry, decode_state, encode_state
@@ -43,6 +45,9 @@ BASE_S = 10
 
 _BASE_US = BASE_S * 1_000_000
 _SECOND_US = 1_000_000
+
+_FRESH_MAX = 20_000
+"""Events that wait to be counted; beyond, they are counted before more are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +70,19 @@ class WindowRules:
     replay_ended_s: int = 3_600
     """Silence of a replay, while everything was read, after which what still comes is late."""
     series_max: int = 10_000
-    """Cells of one window in one source partition; beyond, events count under ``__other__``."""
+    """Series of each grouping in one window of one source partition, unless the grouping says
+    otherwise; beyond, events count under ``__other__``."""
+    cells_max: int = 20_000
+    """Cells, that is different values of all dimensions together, in such a window; beyond, first
+    users and then everything but the tenant is counted under ``__other__``."""
     origins_max: int = 100
     """Replays remembered; a new one replaces the oldest that is over, else it is rejected."""
     producers_max: int = PRODUCERS_MAX
     event_ids_max: int = EVENT_IDS_MAX
+
+
+_Place = tuple[str, int, Dims]
+"""Origin, start of the window, dims."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,35 +95,65 @@ class Record:
     headers: tuple[tuple[str, bytes], ...]
 
 
-class _Cell:
-    """What one series of the finest grouping counts in one window."""
-
-    __slots__ = ("contained_offset", "fresh", "fresh_offset", "last_offset", "measures")
-
-    def __init__(self) -> None:
-        self.measures = Measures()
-        self.last_offset = -1
-        self.contained_offset = -1
-        """Records up to here were in it when it was restored."""
-        self.fresh: Measures | None = None
-        """What came since the last flush."""
-        self.fresh_offset = -1
-
-
 class _Series:
     """The sum of the cells of one series of one grouping in one window."""
 
-    __slots__ = ("last_offset", "measures")
+    __slots__ = ("dims", "fast", "grouping", "last_offset", "measures", "name", "start", "unsent")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, start: int, grouping: str, dims: Dims, fast: bool) -> None:
+        self.name = name
+        self.start = start
+        self.grouping = grouping
+        self.dims = dims
+        self.fast = fast
+        """An alert rule watches it: it leaves first."""
         self.measures = Measures()
         self.last_offset = -1
+        self.unsent = False
+
+
+class _Cell:
+    """What one series of the finest grouping counts in one window."""
+
+    __slots__ = (
+        "contained_offset",
+        "fresh",
+        "fresh_late",
+        "fresh_offset",
+        "last_offset",
+        "measures",
+        "other_in",
+        "place",
+        "series",
+        "states",
+    )
+
+    def __init__(self, place: _Place, series: tuple[_Series, ...], other_in: list[str]) -> None:
+        self.place = place
+        self.series = series
+        """One of each grouping: what it is added to."""
+        self.other_in = other_in
+        """Names of the groupings that had no room for its own series."""
+        own = [each for each in series if each.dims == place[2] and OTHER not in each.dims]
+        self.measures = own[0].measures if own else Measures()
+        """Its own; the same object as that of the series that can have no other cell."""
+        self.states = [self.measures, *(each.measures for each in series if each not in own)]
+        """Everything that its events are added to."""
+        self.last_offset = -1
+        self.contained_offset = -1
+        """Records up to here were in it when it was restored."""
+        self.fresh: list[Observation] = []
+        """What came since the last flush."""
+        self.fresh_late = 0
+        self.fresh_offset = -1
 
 
 @dataclass(slots=True)
 class _Window:
     cells: dict[Dims, _Cell] = field(default_factory=dict)
     series: dict[tuple[str, Dims], _Series] = field(default_factory=dict)
+    series_count: dict[str, int] = field(default_factory=dict)
+    """Series of each grouping."""
 
 
 @dataclass(slots=True)
@@ -136,16 +179,13 @@ class _Meta(msgspec.Struct, frozen=True):
 class _CellState(msgspec.Struct, array_like=True, frozen=True):
     v: int
     last_offset: int
+    other_in: list[str]
     measures: Measures
 
 
 class _Ids(msgspec.Struct, array_like=True, frozen=True):
     v: int
     ids: list[tuple[int, str]]
-
-
-_Place = tuple[str, int, Dims]
-_Address = tuple[str, int, str, Dims]
 
 
 class _Key(msgspec.Struct, array_like=True, frozen=True):
@@ -192,14 +232,15 @@ class SourcePartition:
         self._rules = rules
         self._counters = counters
         self._projections = rules.groupings.projections()
-        self._finest = rules.groupings.finest
+        self._dims_of = rules.groupings.dims_of()
         self._origins: dict[str, _Origin] = {LIVE: _Origin(last_seen_us=now_us)}
         self._producers = ProducerNumbers(most=rules.producers_max)
         self._event_ids = EventIds(most=rules.event_ids_max)
-        self._fresh: list[tuple[_Place, _Cell]] = []
-        self._unsaved: dict[_Place, None] = {}
-        self._unsent_fast: dict[_Address, None] = {}
-        self._unsent: dict[_Address, None] = {}
+        self._fresh: list[_Cell] = []
+        self._fresh_count = 0
+        self._unsaved: dict[_Cell, None] = {}
+        self._unsent_fast: list[_Series] = []
+        self._unsent: list[_Series] = []
         self._incomplete: dict[tuple[str, str, int], None] = {}
         self._ahead_offset = -1
         self._changed = False
@@ -216,16 +257,16 @@ class SourcePartition:
         self._last_record_us = now_us
         counters = self._counters
         batch = open_batch(record.value, record.headers)
-        counters.received += len(batch.lines)
+        counters.received += batch.count
         if batch.pseq is not None:
             lost = self._producers.lost
             if not self._producers.is_new(batch.producer_id, batch.pseq):
-                counters.duplicate += len(batch.lines)
+                counters.duplicate += batch.count
                 return
             counters.lost_records += self._producers.lost - lost
         origin = self._origin_of(batch.origin)
         if origin is None:
-            counters.rejected += len(batch.lines)
+            counters.rejected += batch.count
             self.first_reason = "too many replays are remembered"
             return
         origin.last_seen_us = now_us
@@ -258,114 +299,145 @@ class SourcePartition:
         return True
 
     def _count(
-        self, name: str, origin: _Origin, observations: list[Observation], record: Record
+        self, name: str, origin: _Origin, observations: Sequence[Observation], record: Record
     ) -> None:
         rules, counters = self._rules, self._counters
-        broker_us = record.broker_time_us
-        live = name == LIVE
-        first_us = broker_us - rules.behind_s * _SECOND_US
-        last_us = broker_us + rules.ahead_s * _SECOND_US
+        times = [each.ts_us for each in observations]
+        earliest_us, newest_us = min(times, default=0), max(times, default=0)
+        clamped: set[str] = set()
+        if name == LIVE:
+            broker_us = record.broker_time_us
+            first_us = broker_us - rules.behind_s * _SECOND_US
+            last_us = broker_us + rules.ahead_s * _SECOND_US
+            if earliest_us < first_us or newest_us > last_us:
+                clamped = {o.event_id for o in observations if not first_us <= o.ts_us <= last_us}
+                observations = [
+                    structs.replace(each, ts_us=broker_us) if each.event_id in clamped else each
+                    for each in observations
+                ]
+            # A clock that is ahead must not make the others late.
+            newest_us = min(newest_us, broker_us)
         # Lateness is decided by the watermark as of the start of the record, so lines that
         # travelled together (a spool that is caught up on) never make each other late.
         closed_us = origin.watermark_us - rules.lateness_s * _SECOND_US
-        newest_us = origin.watermark_us
-        for observed in observations:
-            at_us = observed.ts_us
-            clamped = live and not first_us <= at_us <= last_us
-            if clamped:
-                at_us = broker_us
-            if not observed.is_measured:
-                counters.not_measured += 1
+        origin.watermark_us = max(origin.watermark_us, newest_us)
+        measured = _measured(observations)
+        counters.not_measured += len(observations) - len(measured)
+        for number, some in _by_window(measured).items():
+            start = number * BASE_S
+            if origin.ended or (start + BASE_S) * _SECOND_US <= closed_us:
+                self._count_late(origin, start, some, record.offset)
+                counters.late += len(some)
             else:
-                start_us = at_us - at_us % _BASE_US
-                late = origin.ended or start_us + _BASE_US <= closed_us
-                self._count_one(name, origin, start_us, observed, at_us, late, record.offset)
-                if late:
-                    counters.late += 1
-                else:
-                    counters.counted += 1
-                    counters.clamped += clamped
-            # A clock that is ahead must not make the others late.
-            if live and at_us > broker_us:
-                at_us = broker_us
-            newest_us = max(newest_us, at_us)
-        origin.watermark_us = newest_us
+                self._count_in(name, origin, start, some, record.offset)
+                counters.counted += len(some)
+                if clamped:
+                    counters.clamped += sum([each.event_id in clamped for each in some])
+        self._fresh_count += len(observations)
+        if self._fresh_count > _FRESH_MAX:
+            self._fold()
 
-    def _count_one(
+    def _count_in(
         self,
         name: str,
         origin: _Origin,
-        start_us: int,
-        observed: Observation,
-        at_us: int,
-        late: bool,
+        start: int,
+        observations: Sequence[Observation],
         offset: int,
     ) -> None:
-        start = start_us // _SECOND_US
-        dims = self._dims(observed)
         window = origin.windows.get(start)
-        if late:
-            # A closed window is never made again: late events count on the one that is remembered,
-            # later ones in the counters alone.
-            if window is None or self._is_forgotten(origin, start):
-                return
-            cell = window.cells.get(dims) or window.cells.get(self._without_room(window, dims))
+        if window is None:
+            window = origin.windows[start] = _Window()
+        cells, dims_of = window.cells, self._dims_of
+        for observed in observations:
+            dims = dims_of(observed)
+            cell = cells.get(dims)
             if cell is None:
-                return
-        else:
-            if window is None:
-                window = origin.windows[start] = _Window()
-            cell = window.cells.get(dims)
-            if cell is None:
-                dims, cell = self._admit(name, start, window, dims)
-        if offset <= cell.contained_offset:
+                cell = self._cell_for(name, start, window, dims)
+            if cell.fresh_offset != offset:
+                if offset <= cell.contained_offset:
+                    continue
+                if cell.fresh_offset <= cell.last_offset:
+                    self._fresh.append(cell)
+                cell.fresh_offset = offset
+            cell.fresh.append(observed)
+
+    def _count_late(
+        self, origin: _Origin, start: int, observations: Sequence[Observation], offset: int
+    ) -> None:
+        """Notes late events on their window. A closed one is never made again: they count on the
+        one that is remembered, later ones in the counters alone."""
+        window = origin.windows.get(start)
+        if window is None or self._is_forgotten(origin, start):
             return
-        fresh = cell.fresh
-        if fresh is None:
-            fresh = cell.fresh = Measures()
-            self._fresh.append(((name, start, dims), cell))
-        cell.fresh_offset = offset
-        if late:
-            fresh.late += observed.sample_weight
-        else:
-            fresh.observe(observed, at_us)
+        for observed in observations:
+            choices = self._rules.groupings.cells_of(self._dims_of(observed))
+            cell = next((window.cells[each] for each in choices if each in window.cells), None)
+            if cell is None or offset <= cell.contained_offset:
+                continue
+            if cell.fresh_offset <= cell.last_offset:
+                self._fresh.append(cell)
+            cell.fresh_offset = offset
+            cell.fresh_late += observed.sample_weight
 
-    def _dims(self, observed: Observation) -> Dims:
-        finest = self._finest
-        if len(finest) == 3:
-            return (observed.tenant_id, observed.endpoint, observed.model)
-        values = {
-            "tenant": observed.tenant_id,
-            "endpoint": observed.endpoint,
-            "model": observed.model,
-        }
-        return tuple(values[name] for name in finest)
+    def _cell_for(self, name: str, start: int, window: _Window, dims: Dims) -> _Cell:
+        """Returns the cell for dims that have none of their own yet."""
+        choices = self._rules.groupings.cells_of(dims)
+        for room, each in enumerate(choices, start=1):
+            if each in window.cells:
+                return window.cells[each]
+            # What stands for many has room of its own: the sums of tenants stay whole.
+            if len(window.cells) < room * self._rules.cells_max:
+                return self._admit(name, start, window, each)
+        return self._admit(name, start, window, choices[-1])
 
-    def _admit(self, name: str, start: int, window: _Window, dims: Dims) -> tuple[Dims, _Cell]:
-        """Returns a new cell, or the one that stands for all that there is no room for."""
-        if len(window.cells) >= self._rules.series_max:
-            dims = self._without_room(window, dims)
-            self._mark_incomplete(name, start, dims)
-        cell = window.cells.get(dims)
-        if cell is None:
-            cell = window.cells[dims] = _Cell()
-        return dims, cell
-
-    def _without_room(self, window: _Window, dims: Dims) -> Dims:
-        """The tenant is kept for as long again as there was room for cells: its sums stay whole."""
-        groupings = self._rules.groupings
-        with_tenant = groupings.without_room(dims, keep_tenant=True)
-        if with_tenant in window.cells or len(window.cells) < 2 * self._rules.series_max:
-            return with_tenant
-        return groupings.without_room(dims, keep_tenant=False)
-
-    def _mark_incomplete(self, name: str, start: int, dims: Dims) -> None:
-        """Notes the groupings in which series of this window are missing some events."""
-        tenant_kept = self._finest[:1] == ("tenant",) and dims[0] != OTHER
-        whole = {"tenant"} if tenant_kept else set()
-        for grouping in self._rules.groupings.all:
-            if not set(grouping.dimensions) <= whole:
+    def _admit(
+        self, name: str, start: int, window: _Window, dims: Dims, other_in: Sequence[str] = ()
+    ) -> _Cell:
+        """Makes a cell, and finds the series of each grouping that it is added to."""
+        series: list[_Series] = []
+        others: list[str] = []
+        for grouping, indexes in self._projections:
+            own = tuple(dims[index] for index in indexes)
+            found = (
+                None
+                if grouping.name in other_in
+                else self._room(name, start, window, grouping, own)
+            )
+            if found is None:
+                others.append(grouping.name)
+                other = other_of(grouping, own)
+                found = window.series.get((grouping.name, other))
+                if found is None:
+                    found = self._new_series(name, start, window, grouping, other)
+            if OTHER in found.dims:
                 self._incomplete[(name, grouping.name, start)] = None
+            series.append(found)
+        cell = window.cells[dims] = _Cell((name, start, dims), tuple(series), others)
+        return cell
+
+    def _room(
+        self, name: str, start: int, window: _Window, grouping: Grouping, dims: Dims
+    ) -> _Series | None:
+        """Returns the series; ``None`` when it is new and there is no room for it."""
+        series = window.series.get((grouping.name, dims))
+        if series is not None:
+            return series
+        most = grouping.series_max or self._rules.series_max
+        count = window.series_count.get(grouping.name, 0)
+        if count >= most and not grouping.is_whole:
+            return None
+        window.series_count[grouping.name] = count + 1
+        return self._new_series(name, start, window, grouping, dims)
+
+    def _new_series(
+        self, name: str, start: int, window: _Window, grouping: Grouping, dims: Dims
+    ) -> _Series:
+        fast = name == LIVE and grouping.name in self._rules.fast
+        series = window.series[grouping.name, dims] = _Series(
+            name, start, grouping.name, dims, fast
+        )
+        return series
 
     def watch(self, groupings: frozenset[str]) -> None:
         """Has the series of these groupings leave first from now on."""
@@ -394,51 +466,50 @@ class SourcePartition:
             # Some cells contain records that others have still to read again: sums over them
             # would be of no point in the log.
             return []
-        queues = [self._unsent_fast] if fast_only else [self._unsent_fast, self._unsent]
-        partials: list[Partial] = []
-        for queue in queues:
-            for name, start, grouping, dims in queue:
-                series = self._origins[name].windows[start].series[grouping, dims]
-                partials.append(
-                    Partial(
-                        name,
-                        grouping,
-                        dims,
-                        start,
-                        self.source,
-                        series.last_offset,
-                        series.measures.within_bounds(),
-                    )
-                )
-            queue.clear()
-        return partials
+        told = list(self._unsent_fast) if fast_only else self._unsent_fast + self._unsent
+        self._unsent_fast.clear()
+        if not fast_only:
+            self._unsent.clear()
+        for series in told:
+            series.unsent = False
+        return [
+            Partial(
+                series.name,
+                series.grouping,
+                series.dims,
+                series.start,
+                self.source,
+                series.last_offset,
+                series.measures,
+            )
+            for series in told
+        ]
 
     def _fold(self) -> None:
-        """Adds what came since the last flush to the cells, and to the sums over them."""
-        for place, cell in self._fresh:
-            name, start, _ = place
-            assert cell.fresh is not None
-            cell.measures.add(cell.fresh)
+        """Counts what came since the last flush, into the cells and the sums over them."""
+        for cell in self._fresh:
+            tallies = counted(cell.fresh) if cell.fresh else []
+            if cell.fresh_late:
+                late = Tally(1, 0)
+                late.sums["late"] = cell.fresh_late
+                cell.fresh_late = 0
+                tallies.append(late)
+            cell.fresh = []
             cell.last_offset = cell.fresh_offset
-            window = self._origins[name].windows[start]
-            self._add_to_series(place, window, cell.fresh, cell.last_offset)
-            self._unsaved[place] = None
-            cell.fresh = None
+            self._unsaved[cell] = None
+            for measures in cell.states:
+                for tally in tallies:
+                    measures.take(tally)
+            self._note_unsent(cell)
         self._fresh.clear()
+        self._fresh_count = 0
 
-    def _add_to_series(
-        self, place: _Place, window: _Window, measures: Measures, offset: int
-    ) -> None:
-        name, start, finest = place
-        for grouping, indexes in self._projections:
-            dims = tuple(finest[index] for index in indexes)
-            series = window.series.get((grouping, dims))
-            if series is None:
-                series = window.series[grouping, dims] = _Series()
-            series.measures.add(measures)
-            series.last_offset = max(series.last_offset, offset)
-            fast = name == LIVE and grouping in self._rules.fast
-            (self._unsent_fast if fast else self._unsent)[name, start, grouping, dims] = None
+    def _note_unsent(self, cell: _Cell) -> None:
+        for series in cell.series:
+            series.last_offset = max(series.last_offset, cell.last_offset)
+            if not series.unsent:
+                series.unsent = True
+                (self._unsent_fast if series.fast else self._unsent).append(series)
 
     def notice(self) -> Notice | None:
         """Returns how far the partition has come, if that has changed since the last call.
@@ -500,9 +571,7 @@ class SourcePartition:
         full ``flush``: only what was told can be forgotten.
         """
         self._fold()
-        states: list[Entry] = [
-            (_cell_key(place), self._cell_value(place)) for place in self._unsaved
-        ]
+        states: list[Entry] = [(_cell_key(cell.place), _cell_value(cell)) for cell in self._unsaved]
         self._unsaved.clear()
         for number, ids in self._event_ids.changes():
             value = None if ids is None else encode_state(_Ids(VERSION, ids))
@@ -516,11 +585,6 @@ class SourcePartition:
         )
         self._changed = False
         return states, (_META_KEY, encode_state(meta)), list(self._forget())
-
-    def _cell_value(self, place: _Place) -> bytes:
-        name, start, dims = place
-        cell = self._origins[name].windows[start].cells[dims]
-        return encode_state(_CellState(VERSION, cell.last_offset, cell.measures.within_bounds()))
 
     def _is_forgotten(self, origin: _Origin, start: int) -> bool:
         held_s = BASE_S + self._rules.lateness_s + self._rules.remember_s
@@ -584,7 +648,7 @@ class SourcePartition:
 
     def _restore_cell(self, place: _Place, state: _CellState, now_us: int) -> None:
         name, start, dims = place
-        if len(dims) != len(self._finest):
+        if len(dims) != len(self._rules.groupings.finest):
             raise StateError(
                 "the groupings name other dimensions than those of the persisted windows: "
                 "give them back, or start with a new data directory"
@@ -593,14 +657,36 @@ class SourcePartition:
         if self._is_forgotten(origin, start):
             return
         window = origin.windows.setdefault(start, _Window())
-        cell = window.cells[dims] = _Cell()
-        cell.measures = state.measures
+        cell = self._admit(name, start, window, dims, state.other_in)
         cell.last_offset = cell.contained_offset = state.last_offset
         self._ahead_offset = max(self._ahead_offset, state.last_offset)
-        if OTHER in dims:
-            self._mark_incomplete(name, start, dims)
-        self._add_to_series(place, window, state.measures, state.last_offset)
+        for measures in cell.states:
+            measures.add(state.measures)
+        self._note_unsent(cell)
+
+
+def _measured(observations: Sequence[Observation]) -> Sequence[Observation]:
+    kinds: set[type[Observation]] = set(map(type, observations))
+    if all(kind.is_measured for kind in kinds):
+        return observations
+    return [each for each in observations if each.is_measured]
+
+
+def _by_window(observations: Sequence[Observation]) -> dict[int, Sequence[Observation]]:
+    """Returns events by the number of their window."""
+    numbers = [each.ts_us // _BASE_US for each in observations]
+    different = set(numbers)
+    if len(different) <= 1:
+        return dict.fromkeys(different, observations)
+    return {
+        number: [each for each, own in zip(observations, numbers, strict=True) if own == number]
+        for number in sorted(different)
+    }
 
 
 def _cell_key(place: _Place) -> bytes:
     return encode_state(_CellKey("cell", *place))
+
+
+def _cell_value(cell: _Cell) -> bytes:
+    return encode_state(_CellState(VERSION, cell.last_offset, cell.other_in, cell.measures))

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from backchannel.events import Alert, bucket_of
+from backchannel.events import Alert
 from backchannel_processors.alerting import AlertBook, Clocks
+from backchannel_processors.distributions import Distribution
 from backchannel_processors.measures import Measures
 from backchannel_processors.rule import KINDS, AnyRule
 from backchannel_processors.rules import Rules
@@ -31,17 +32,13 @@ def measures(
     at_us: int = NOON_US,
 ) -> Measures:
     """Returns what some turns that are all alike make."""
-    return Measures(
-        count=count,
-        errors=errors,
-        input_tokens=tokens,
-        latency_count=count,
-        latency_sum_us=count * latency_us,
-        latency_min_us=latency_us,
-        latency_max_us=latency_us,
+    made = Measures(
         newest_event_at_us=at_us,
-        latency_buckets={bucket_of(latency_us): count} if count else {},
+        sums={"count": count, "errors": errors, "input_tokens": tokens},
     )
+    if count:
+        made.distributions["latency"] = Distribution.of([latency_us] * count)
+    return made
 
 
 class Series:

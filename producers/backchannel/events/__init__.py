@@ -44,7 +44,14 @@ from backchannel.events.turns import (
     ToolCall,
 )
 from backchannel.events.verdict import LINE_BYTES_MAX, Accepted, Rejected, judge
-from backchannel.events.windows import WINDOW_SCHEMA, Window
+from backchannel.events.windows import (
+    UNACCOUNTED,
+    WIDTHS_S,
+    WINDOW_SCHEMA,
+    Distribution,
+    Score,
+    Window,
+)
 
 __all__ = [
     "ALERT_SCHEMA",
@@ -58,6 +65,8 @@ __all__ = [
     "SCHEMA",
     "SCHEMA_VERSION",
     "TS_US_MAX",
+    "UNACCOUNTED",
+    "WIDTHS_S",
     "WINDOW_SCHEMA",
     "ZERO_BUCKET",
     "Accepted",
@@ -68,6 +77,7 @@ __all__ = [
     "Component",
     "Content",
     "DeadLetter",
+    "Distribution",
     "Document",
     "Envelope",
     "Erasure",
@@ -85,6 +95,7 @@ __all__ = [
     "Product",
     "Rejected",
     "Retrieval",
+    "Score",
     "SealedBatch",
     "Security",
     "Silence",

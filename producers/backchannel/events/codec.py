@@ -7,6 +7,7 @@ and sent again byte for byte if need be. Its headers say who sealed it and let a
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from zlib import crc32
 
 from backchannel.events.envelope import SCHEMA_VERSION
@@ -50,12 +51,14 @@ class SealedBatch:
     """Events in it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OpenedBatch:
     """A record as a reader finds it, before any line is decoded."""
 
-    lines: Sequence[bytes]
-    """The raw split at line ends; the index in it is the ``_line`` of a row."""
+    value: bytes
+    """The lines, not split."""
+    count: int
+    """How many lines there are."""
     trusted: bool
     """The writer validated every line (this schema, bytes intact): no line needs a verdict."""
     producer_id: str
@@ -65,10 +68,16 @@ class OpenedBatch:
     refusal: str
     """Why no line of the record can be read; empty when they can."""
 
+    @cached_property
+    def lines(self) -> Sequence[bytes]:
+        """The raw split at line ends; the index in it is the ``_line`` of a row."""
+        lines = self.value.split(b"\n")
+        return lines[: self.count]
+
     def verdicts(self) -> list[Accepted | Rejected]:
         """Judges every line, in order. One verdict a line."""
         if self.refusal:
-            return [Rejected(self.refusal)] * len(self.lines)
+            return [Rejected(self.refusal)] * self.count
         return [judge(line) for line in self.lines]
 
 
@@ -112,29 +121,25 @@ def open_batch(value: bytes | None, headers: Headers) -> OpenedBatch:
     origin = _origin(known)
     if not value:
         refusal = "the record has a null value" if value is None else "the record is empty"
-        return OpenedBatch((b"",), False, "", None, origin, refusal)
-    lines = value.split(b"\n")
-    if not lines[-1] and len(lines) > 1:
-        lines.pop()
+        return OpenedBatch(b"", 1, False, "", None, origin, refusal)
+    count = value.count(b"\n") + (not value.endswith(b"\n"))
     schema = _MAJOR_MINOR.fullmatch(known.get("schema", b"").decode("ascii", "replace"))
     if schema is not None and int(schema[1]) != SCHEMA_VERSION:
         refusal = f"the record has schema {schema[0]}, this reader knows {SCHEMA_VERSION}"
-        return OpenedBatch(lines, False, "", None, origin, refusal)
-    if not _intact(value, lines, known):
-        return OpenedBatch(lines, False, "", None, origin, "")
+        return OpenedBatch(value, count, False, "", None, origin, refusal)
+    if not _intact(value, count, known):
+        return OpenedBatch(value, count, False, "", None, origin, "")
     producer_id, pseq = _sender(known)
     trusted = (
         (known["schema"] == SCHEMA.encode() and pseq is not None and len(value) <= BATCH_BYTES_MAX)
         if schema
         else False
     )
-    return OpenedBatch(lines, trusted, producer_id, pseq, origin, "")
+    return OpenedBatch(value, count, trusted, producer_id, pseq, origin, "")
 
 
-def _intact(value: bytes, lines: Sequence[bytes], headers: dict[str, bytes]) -> bool:
-    return headers.get("count") == b"%d" % len(lines) and headers.get("crc32") == b"%08x" % crc32(
-        value
-    )
+def _intact(value: bytes, count: int, headers: dict[str, bytes]) -> bool:
+    return headers.get("count") == b"%d" % count and headers.get("crc32") == b"%08x" % crc32(value)
 
 
 def _sender(headers: dict[str, bytes]) -> tuple[str, int | None]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 
-from backchannel.events import LIVE, Window
+from backchannel.events import LIVE
 from backchannel_processors.alerting import AlertBook
+from backchannel_processors.distributions import Distribution
 from backchannel_processors.measures import Measures
 from backchannel_processors.merge_partition import LONG_S, MergePartition, MergeRules
 from backchannel_processors.partials import Bundle, Notice, Partial, Progress
+from backchannel_processors.rows import Row
 from backchannel_processors.rules import Rules
 from backchannel_processors.source_partition import BASE_S
 from backchannel_processors.states import Entry
@@ -24,9 +26,8 @@ def empty(rules: MergeRules = RULES) -> MergePartition:
 def partial(
     last_offset: int, count: int, *, source: int = 0, start: int = MINUTE, origin: str = LIVE
 ) -> Partial:
-    measures = Measures(count=count, latency_count=count, latency_sum_us=count * 10)
-    measures.latency_min_us = measures.latency_max_us = 10
-    measures.latency_buckets = {106: count}
+    measures = Measures(sums={"count": count})
+    measures.distributions["latency"] = Distribution.of([10] * count)
     return Partial(origin, "tenant", ("a",), start, source, last_offset, measures)
 
 
@@ -43,7 +44,7 @@ def take(part: MergePartition, *told: Partial | Notice, now_us: int = NOON_US) -
     part.take(part.next_offset, Bundle(1, partials, notices), now_us)
 
 
-def one(rows: Iterable[Window]) -> Window:
+def one(rows: Iterable[Row]) -> Row:
     found = list(rows)
     assert len(found) == 1
     return found[0]
@@ -143,7 +144,7 @@ def test_a_late_event_changes_a_closed_window_in_late_alone() -> None:
     take(part, partial(3, 5), notice(0, MINUTE + 120), notice(1, MINUTE + 120))
     final = next(iter(part.finals(NOON_US)))
     late = partial(20, 5)
-    late.measures.late = 2
+    late.measures.sums["late"] = 2
     take(part, late)
     row = one(part.rows(BASE_S, NOON_US))
     assert (row.count, row.late, row.final) == (5, 2, True)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from backchannel.events import Health, encode_event, seal
+from backchannel.events import Marker, encode_event, seal
 from backchannel_processors.counters import Counters
 from backchannel_processors.errors import StateError
 from backchannel_processors.measures import OTHER
@@ -48,7 +48,7 @@ def test_a_weighted_event_counts_as_often_as_it_stands_for() -> None:
     part.take(record(0, [event]), NOON_US)
     measures = tell({}, part.flush(fast_only=False))["live", NOON, *ALL][1]
     assert (measures.count, measures.errors, measures.input_tokens) == (10, 10, 30)
-    assert measures.errors_by_type == {"oops": 10}
+    assert measures.labels("errors_by_type") == {"oops": 10}
     assert sum(measures.latency_buckets.values()) == 10
 
 
@@ -57,7 +57,7 @@ def test_cancelled_and_blocked_are_no_errors() -> None:
     statuses = ("ok", "cancelled", "blocked", "error", "timeout", "rate_limited")
     part.take(record(0, [interaction(status=status) for status in statuses]), NOON_US)
     measures = tell({}, part.flush(fast_only=False))["live", NOON, *ALL][1]
-    assert measures.errors_by_type == {"error": 1, "timeout": 1, "rate_limited": 1}
+    assert measures.labels("errors_by_type") == {"error": 1, "timeout": 1, "rate_limited": 1}
 
 
 def test_an_event_of_a_closed_window_counts_as_late_and_as_nothing_else() -> None:
@@ -143,9 +143,9 @@ def test_a_replay_has_windows_and_a_time_of_its_own() -> None:
 def test_types_without_measures_are_counted_as_such_and_move_time() -> None:
     counters = Counters()
     part = source(counters=counters)
-    health = Health(ts_us=NOON_US + 100_000_000)
-    sealed = seal([encode_event(health)], producer_id="p", pseq=1)
-    part.take(Record(0, health.ts_us, sealed.value, sealed.headers), NOON_US)
+    marker = Marker(kind="deploy", ts_us=NOON_US + 100_000_000)
+    sealed = seal([encode_event(marker)], producer_id="p", pseq=1)
+    part.take(Record(0, marker.ts_us, sealed.value, sealed.headers), NOON_US)
     part.take(record(1, [interaction(0)], broker_s=100), NOON_US)
     assert (counters.not_measured, counters.late, counters.balance()) == (1, 1, 0)
 
@@ -178,7 +178,7 @@ def test_a_stamped_line_beyond_the_bounds_of_the_contract_is_rejected(field: byt
 
 
 def test_beyond_the_bound_series_count_under_other_and_the_tenant_stays_whole() -> None:
-    part = source(replace(RULES, series_max=2))
+    part = source(replace(RULES, cells_max=2))
     events = [interaction(tenant_id="a", model=str(model)) for model in range(5)]
     part.take(record(0, events), NOON_US)
     told = tell({}, part.flush(fast_only=False))
@@ -313,6 +313,6 @@ def test_nothing_is_forgotten_before_it_was_told() -> None:
 
 
 def test_a_state_of_another_version_says_how_to_rebuild() -> None:
-    entries = [(b'["meta"]', b'{"v":2}')]
+    entries = [(b'["meta"]', b'{"v":1}')]
     with pytest.raises(StateError, match="rebuild"):
         source().restore(entries, NOON_US)
