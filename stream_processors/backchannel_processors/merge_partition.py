@@ -1,25 +1,28 @@
 """The series of one merge partition: the whole state of the merge agent, without I/O.
 
     bundle ──▶ take ──▶ states by series, window and source; their sum
-                          │  rows: windows of 10 s and of 60 s that changed
+                          │  rows: windows of every width that changed
                           │  alerts: rules over sliding spans of live 10 s windows
                           │  checkpoint: states and notices, then how far everything has come
                           ▼
               restore ◀── what checkpoints wrote
 
 Of two states of the same series, window and source the one with the higher offset counts: repeats
-and what a frozen process wrote change nothing. Longer windows are sums of the 10 s windows, which
-are held for as long as any of them may change; so nothing is ever counted into them twice.
+and what a frozen process wrote change nothing. Longer windows are sums of the 10 s windows: of
+those that are held, for as long as any of them may change, and of those that were folded into them
+since (``long_windows``).
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
-from backchannel.events import LIVE, Alert, BudgetState
+from backchannel.events import LIVE, WIDTHS_S, Alert, BudgetState
 from backchannel_processors.alerting import STATE_KINDS, AlertBook, Clocks
 from backchannel_processors.groupings import Dims
+from backchannel_processors.long_windows import FOLDED_S, PART_S, LongWindows
 from backchannel_processors.measures import Measures, merged
 from backchannel_processors.partials import VERSION, Bundle, Notice, Partial, Progress
 from backchannel_processors.rows import Identity, Row, Standing, row
@@ -30,7 +33,7 @@ from backchannel_processors.states import Entry, decode_state, encode_state
 __all__ = ["LONG_S", "MergePartition", "MergeRules"]
 
 LONG_S = 60
-"""Width of the windows that are made of 10 s windows."""
+"""Width of the windows whose 10 s windows are held, and let go of, together."""
 
 _SECOND_US = 1_000_000
 _FOR_EVER_US = 2**62
@@ -80,17 +83,30 @@ class _Series:
         return True
 
 
+class _Held(NamedTuple):
+    """Something that a row is the sum of."""
+
+    total: Measures
+    offsets: int
+    is_complete: bool
+
+
 _SeriesKey = tuple[str, Dims]
 _RowKey = tuple[str, int, int, str, Dims]  # origin, width, start, grouping, dims
 
 
 @dataclass(slots=True)
 class _Origin:
+    name: str
     heard_us: int = 0
     """Wall clock of its newest partial."""
     windows: dict[int, dict[_SeriesKey, _Series]] = field(default_factory=dict)
     told: dict[tuple[int, int], int] = field(default_factory=dict)
     """Standing that was published, by width and start."""
+    long: LongWindows = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.long = LongWindows(self.name)
 
 
 class _Meta(msgspec.Struct, frozen=True):
@@ -150,7 +166,7 @@ class MergePartition:
         self._unsaved: dict[_PartKey, int] = {}
         self._unsaved_notices: dict[int, None] = {}
         self._gone: list[Entry] = []
-        self._rows: dict[int, dict[_RowKey, None]] = {BASE_S: {}, LONG_S: {}}
+        self._rows: dict[int, dict[_RowKey, None]] = {width_s: {} for width_s in WIDTHS_S}
         self._time_us = 0
         self._ahead_offset = -1
         self._changed = False
@@ -168,7 +184,7 @@ class MergePartition:
             self._take_notice(notice, now_us)
 
     def _take_partial(self, partial: Partial, offset: int, now_us: int) -> None:
-        origin = self._origins.setdefault(partial.origin, _Origin())
+        origin = self._origin_of(partial.origin)
         origin.heard_us = now_us
         if self._is_forgotten(partial.origin, partial.window_start):
             return
@@ -176,7 +192,7 @@ class MergePartition:
             self._book.changed(partial.grouping, partial.dims)
 
     def _put(self, partial: Partial, offset: int) -> bool:
-        origin = self._origins.setdefault(partial.origin, _Origin())
+        origin = self._origin_of(partial.origin)
         start = partial.window_start
         key = (partial.grouping, partial.dims)
         series = origin.windows.setdefault(start, {}).setdefault(key, _Series())
@@ -186,9 +202,15 @@ class MergePartition:
         self._touch(partial.origin, start, key)
         return True
 
+    def _origin_of(self, name: str) -> _Origin:
+        origin = self._origins.get(name)
+        if origin is None:
+            origin = self._origins[name] = _Origin(name)
+        return origin
+
     def _touch(self, name: str, start: int, key: _SeriesKey) -> None:
-        self._rows[BASE_S][(name, BASE_S, start, *key)] = None
-        self._rows[LONG_S][(name, LONG_S, start - start % LONG_S, *key)] = None
+        for width_s, rows in self._rows.items():
+            rows[(name, width_s, start - start % width_s, *key)] = None
 
     def _take_notice(self, notice: Notice, now_us: int) -> None:
         known = self._notices.get(notice.source)
@@ -213,10 +235,9 @@ class MergePartition:
         """Something came since the last checkpoint."""
         return self._changed
 
-    @property
-    def has_rows(self) -> bool:
-        """Rows wait to be told."""
-        return any(self._rows.values())
+    def has_rows(self, width_s: int) -> bool:
+        """Rows of a width wait to be told."""
+        return bool(self._rows[width_s])
 
     @property
     def is_caught_up(self) -> bool:
@@ -237,8 +258,11 @@ class MergePartition:
             return
         for name, origin in self._origins.items():
             certain_us, anyway_us = self._closed_us(name, now_us)
-            widths = [(BASE_S, start) for start in origin.windows]
-            widths += sorted({(LONG_S, start - start % LONG_S) for start in origin.windows})
+            widths = [
+                (width_s, start)
+                for width_s in WIDTHS_S
+                for start in sorted(self._starts(origin, width_s))
+            ]
             for width_s, start in widths:
                 end_us = (start + width_s) * _SECOND_US
                 level = (end_us <= anyway_us) + (end_us <= certain_us)
@@ -250,10 +274,24 @@ class MergePartition:
                         self._rows[width_s].pop(row_key, None)
                         yield from self._row(row_key, now_us)
 
+    def _starts(self, origin: _Origin, width_s: int) -> set[int]:
+        """Returns the windows of a width that anything is held of."""
+        starts = {start - start % width_s for start in origin.windows}
+        for each in FOLDED_S:
+            if each <= width_s:
+                starts |= {start - start % width_s for start in origin.long.starts(each)}
+        return starts
+
     def _series_keys(self, origin: _Origin, width_s: int, start: int) -> list[_SeriesKey]:
         keys: dict[_SeriesKey, None] = {}
-        for part in range(start, start + width_s, BASE_S):
-            keys.update(dict.fromkeys(origin.windows.get(part, ())))
+        for each in origin.windows:
+            if start <= each < start + width_s:
+                keys.update(dict.fromkeys(origin.windows[each]))
+        for part_s in FOLDED_S:
+            if part_s <= width_s:
+                for each in origin.long.starts(part_s):
+                    if start <= each < start + width_s:
+                        keys.update(dict.fromkeys(origin.long.keys(part_s, each)))
         return list(keys)
 
     def _row(self, key: _RowKey, now_us: int) -> Iterator[Row]:
@@ -261,20 +299,46 @@ class MergePartition:
         origin = self._origins.get(name)
         if origin is None:
             return
-        starts = range(start, start + width_s, BASE_S)
-        windows = [origin.windows[part] for part in starts if part in origin.windows]
-        held = [series for window in windows if (series := window.get((grouping, dims)))]
+        held = list(self._held(origin, width_s, start, (grouping, dims)))
         if not held:
             return
         level = origin.told.get((width_s, start), 0)
-        complete = not any((name, grouping, part) in self._incomplete for part in starts)
         yield row(
             Identity(name, grouping, dims, width_s, start),
-            held[0].total if len(held) == 1 else merged(series.total for series in held),
-            sum(series.offsets for series in held),
-            Standing(final=level > 0, certain=level > 1, complete=complete),
+            held[0].total if len(held) == 1 else merged(each.total for each in held),
+            sum(each.offsets for each in held),
+            Standing(
+                final=level > 0,
+                certain=level > 1,
+                complete=all(each.is_complete for each in held),
+            ),
             now_us,
         )
+
+    def _held(self, origin: _Origin, width_s: int, start: int, key: _SeriesKey) -> Iterator[_Held]:
+        """Yields what makes up a window of a series: what was folded into it, and its parts that
+        were not."""
+        part_s = PART_S.get(width_s, BASE_S)
+        if width_s in PART_S:
+            folded = origin.long.folded(width_s, start, key)
+            complete = origin.long.is_complete(width_s, start, key)
+            if folded is not None or not complete:
+                yield _Held(*(folded or (_NOTHING, 0)), complete)
+        if part_s == BASE_S:
+            for each in sorted(origin.windows):
+                series = origin.windows[each].get(key)
+                if series is None or not start <= each < start + width_s:
+                    continue
+                if width_s in PART_S and origin.long.contains(width_s, start, key, each):
+                    continue
+                complete = (origin.name, key[0], each) not in self._incomplete
+                yield _Held(series.total, series.offsets, complete)
+            return
+        for part in sorted(self._starts(origin, part_s)):
+            if start <= part < start + width_s and not origin.long.contains(
+                width_s, start, key, part
+            ):
+                yield from self._held(origin, part_s, part, key)
 
     # -- closing ---------------------------------------------------------------------------------
 
@@ -378,8 +442,12 @@ class MergePartition:
             states.append((encode_state(_NoticeKey("notice", source)), value))
         self._unsaved_notices.clear()
         self._changed = False
-        gone = [] if self.has_rows else [*self._forget(), *self._book.forget()]
-        states += self._book.changes()  # with the past of the windows that are let go of now
+        untold = self.has_rows(BASE_S) or self.has_rows(LONG_S)
+        gone = [] if untold else [*self._forget(), *self._book.forget()]
+        # With the past of the windows that are let go of now.
+        states += self._book.changes()
+        for origin in self._origins.values():
+            states += origin.long.changes()
         meta = (_META_KEY, encode_state(_Meta(VERSION, self.next_offset)))
         return states, meta, gone
 
@@ -405,14 +473,25 @@ class MergePartition:
                 window = origin.windows.pop(start)
                 if name == LIVE:
                     self._book.fold(start, ((key, series.total) for key, series in window.items()))
-                for series in window.values():
+                for key, series in window.items():
+                    incomplete = (name, key[0], start) in self._incomplete
+                    origin.long.fold(
+                        start, key, series.total, series.offsets, incomplete=incomplete
+                    )
                     for partial in series.parts.values():
                         yield encode_state(_part_key(partial)), None
-                for width_s in (BASE_S, LONG_S):
-                    origin.told.pop((width_s, start - start % width_s), None)
                 self._incomplete = {each for each in self._incomplete if each[::2] != (name, start)}
-            if not origin.windows and name != LIVE and before_us > 0:
+            yield from origin.long.let_go(before_us // _SECOND_US, self._untold_long(name))
+            held = {(w, start) for w in WIDTHS_S for start in self._starts(origin, w)}
+            origin.told = {place: level for place, level in origin.told.items() if place in held}
+            if not held and name != LIVE and before_us > 0:
                 del self._origins[name]
+
+    def _untold_long(self, name: str) -> Iterator[tuple[int, int, _SeriesKey]]:
+        for width_s in FOLDED_S:
+            for origin, _, start, grouping, dims in self._rows[width_s]:
+                if origin == name:
+                    yield width_s, start, (grouping, dims)
 
     def restore(self, entries: Iterable[Entry], now_us: int) -> None:
         """Takes back what checkpoints wrote, in the order of the log; the higher offset counts.
@@ -438,6 +517,8 @@ class MergePartition:
                 known = parts.get(part_key)
                 if known is None or state.partial.last_offset >= known.partial.last_offset:
                     parts[part_key] = state
+            elif kind == LongWindows.KIND:
+                self._origin_of(LongWindows.origin_of(key)).long.restore(key, value)
             elif kind in STATE_KINDS:
                 self._book.restore_entry(kind, key, value)
         for state in parts.values():

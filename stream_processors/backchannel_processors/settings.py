@@ -45,6 +45,8 @@ class WorkerSettings(BaseSettings):
     """How long what an alert rule watches is collected before it is told."""
     flush_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """How long everything else is: how fresh ``metric_windows`` is."""
+    rows_s_max: Annotated[float, Field(gt=0, le=300)] = 300.0
+    """Longest time that a change of a long window waits: a day's row is told every 5 minutes."""
     checkpoint_s: Annotated[float, Field(gt=0, le=60)] = 2.0
     """How much is read again after a kill."""
     idle_check_s: Annotated[float, Field(gt=0, le=60)] = 10.0

@@ -98,15 +98,13 @@ class Record:
 class _Series:
     """The sum of the cells of one series of one grouping in one window."""
 
-    __slots__ = ("dims", "fast", "grouping", "last_offset", "measures", "name", "start", "unsent")
+    __slots__ = ("dims", "grouping", "last_offset", "measures", "name", "start", "unsent")
 
-    def __init__(self, name: str, start: int, grouping: str, dims: Dims, fast: bool) -> None:
+    def __init__(self, name: str, start: int, grouping: str, dims: Dims) -> None:
         self.name = name
         self.start = start
         self.grouping = grouping
         self.dims = dims
-        self.fast = fast
-        """An alert rule watches it: it leaves first."""
         self.measures = Measures()
         self.last_offset = -1
         self.unsent = False
@@ -433,10 +431,7 @@ class SourcePartition:
     def _new_series(
         self, name: str, start: int, window: _Window, grouping: Grouping, dims: Dims
     ) -> _Series:
-        fast = name == LIVE and grouping.name in self._rules.fast
-        series = window.series[grouping.name, dims] = _Series(
-            name, start, grouping.name, dims, fast
-        )
+        series = window.series[grouping.name, dims] = _Series(name, start, grouping.name, dims)
         return series
 
     def watch(self, groupings: frozenset[str]) -> None:
@@ -509,7 +504,8 @@ class SourcePartition:
             series.last_offset = max(series.last_offset, cell.last_offset)
             if not series.unsent:
                 series.unsent = True
-                (self._unsent_fast if series.fast else self._unsent).append(series)
+                fast = series.name == LIVE and series.grouping in self._rules.fast
+                (self._unsent_fast if fast else self._unsent).append(series)
 
     def notice(self) -> Notice | None:
         """Returns how far the partition has come, if that has changed since the last call.

@@ -1,4 +1,8 @@
-"""How many events a second one worker turns into windows, merge included."""
+"""How many events a second one worker turns into windows, merge included.
+
+All measures, all widths, the default groupings (everything, tenant, tenant+endpoint+model: 66
+series). The events lie 50 us apart: what a fleet of 20,000 events a second has left behind.
+"""
 
 import asyncio
 import time
@@ -15,6 +19,7 @@ from support.worker_process import WorkerProcess
 
 EVENTS = 1_000_000
 RECORDS = 60_000
+STEP_US = 50
 GROUP = "backchannel-processors"
 
 
@@ -33,7 +38,7 @@ def windows(home: Path) -> Iterable[Result]:
 
 async def _rates(home: Path, events: int, each: int) -> tuple[float, float]:
     home.mkdir()
-    async with prefilled(home, events, each) as kafka:
+    async with prefilled(home, events, each, step_us=STEP_US) as kafka:
         decode = await _decode_rate(kafka, events)
         worker = WorkerProcess(kafka, home / "worker.log", {})
         worker.start()

@@ -20,26 +20,28 @@ __all__ = ["committed", "prefilled"]
 
 
 @contextlib.asynccontextmanager
-async def prefilled(home: Path, events: int, events_a_record: int) -> AsyncIterator[str]:
-    """A broker whose `chat.events` holds this many events of the last minutes."""
+async def prefilled(
+    home: Path, events: int, events_a_record: int, *, step_us: int = 1_000
+) -> AsyncIterator[str]:
+    """A broker whose `chat.events` holds this many events, `step_us` apart, up to now."""
     broker = BrokerProcess(home / "kafka")
     await asyncio.to_thread(broker.start)
     try:
         await ensure_topics(broker.bootstrap, clock=SYSTEM_CLOCK)
-        await fill(broker.bootstrap, events, events_a_record)
+        await fill(broker.bootstrap, events, events_a_record, step_us)
         yield broker.bootstrap
     finally:
         await asyncio.to_thread(broker.stop)
 
 
-async def fill(kafka: str, events: int, events_a_record: int) -> None:
-    """Sends them: 1,000 a second of event time, up to now."""
+async def fill(kafka: str, events: int, events_a_record: int, step_us: int) -> None:
+    """Sends them."""
     transport = KafkaTransport(ProducerSettings.load(kafka, arguments={}))
     await transport.connect()
     lanes: dict[int, list[SealedBatch]] = {}
-    start_us = SYSTEM_CLOCK.now_us() - events * 1_000
+    start_us = SYSTEM_CLOCK.now_us() - events * step_us
     for partition, batch in batches(
-        events, start_us=start_us, step_us=1_000, events_a_record=events_a_record
+        events, start_us=start_us, step_us=step_us, events_a_record=events_a_record
     ):
         lanes.setdefault(partition, []).append(batch)
 

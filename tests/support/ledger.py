@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from random import Random
 
 from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events import Interaction, bucket_of
+from backchannel.events import WIDTHS_S, Interaction, bucket_of
 from support.worker_process import Listener, RowKey
 
 __all__ = ["Ledger", "rows_of", "traffic"]
@@ -26,7 +26,7 @@ class Ledger:
             series = (("", ""), ("tenant", event.tenant_id), ("tenant,endpoint,model", finest))
             second = event.ts_us // 1_000_000
             for grouping, dims in series:
-                for width_s in (10, 60):
+                for width_s in WIDTHS_S:
                     start = second - second % width_s
                     self._count(self._sums[origin, grouping, dims, width_s, start], event)
 

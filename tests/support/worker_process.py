@@ -26,6 +26,7 @@ TEST_SETTINGS = {
     "BACKCHANNEL_SESSION_TIMEOUT_S": "6",
     "BACKCHANNEL_IDLE_CHECK_S": "2",
     "BACKCHANNEL_IDLE_S": "2",
+    "BACKCHANNEL_ROWS_S_MAX": "2",
 }
 
 RowKey = tuple[str, str, str, int, int]
