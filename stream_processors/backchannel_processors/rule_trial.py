@@ -7,19 +7,18 @@ that the events move. No Kafka, no waiting.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from backchannel.events import Alert, seal
+from backchannel.events import WIDTHS_S, Alert, seal
 from backchannel_processors.alerting import AlertBook
 from backchannel_processors.counters import Counters
 from backchannel_processors.groupings import Groupings
 from backchannel_processors.merge_partition import MergePartition, MergeRules
-from backchannel_processors.partials import Bundle
+from backchannel_processors.partials import decode_bundle, encode_bundle
 from backchannel_processors.rules import Rules
 from backchannel_processors.source_partition import Record, SourcePartition, WindowRules
 
 __all__ = ["Trial"]
 
 _SECOND_US = 1_000_000
-_WIDTHS_S = (10, 60)
 _KEEP_S = 10
 """How often states are let go of, as a checkpoint does."""
 
@@ -77,7 +76,8 @@ class Trial:
         partials = self._source.flush(fast_only=False)
         notice = self._source.notice()
         if partials or notice:
-            bundle = Bundle(1, partials, [notice] if notice else [])
+            # As bytes, since the source goes on counting in the very same states.
+            bundle = decode_bundle(encode_bundle(partials, [notice] if notice else []))
             self._merge.take(self._merge.next_offset, bundle, self.now_us)
         yield from self._merge.alerts(self.now_us)
         if self.now_us >= self._keep_at_us:
@@ -85,7 +85,7 @@ class Trial:
             self._let_go()
 
     def _let_go(self) -> None:
-        for width_s in _WIDTHS_S:
+        for width_s in WIDTHS_S:
             for _ in self._merge.rows(width_s, self.now_us):
                 pass
         for _ in self._merge.finals(self.now_us):
