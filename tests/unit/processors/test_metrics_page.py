@@ -3,21 +3,37 @@
 ``BACKCHANNEL_WRITE_DOCS=1 pytest tests/unit/processors/test_metrics_page.py`` writes it anew.
 """
 
+import ast
+import inspect
 import os
+from itertools import pairwise
 from pathlib import Path
 
-from backchannel.events import Distribution, Window
+from backchannel.events import Distribution, Window, windows
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 MARK = "<!-- generated: tests/unit/processors/test_metrics_page.py -->\n"
 
 
+def explained() -> dict[str, str]:
+    """Returns what the source says of each field, in the line below it."""
+    module = ast.parse(inspect.getsource(windows))
+    (model,) = [
+        each for each in module.body if isinstance(each, ast.ClassDef) and each.name == "Window"
+    ]
+    return {
+        field.target.id: str(text.value.value)
+        for field, text in pairwise(model.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
+
+
 def reference() -> str:
     """Returns the generated part of the page: a row for each field of a window."""
-    rows = [
-        f"| `{name}` | {_kind(name)} | {_cell(field.description or '')} |"
-        for name, field in Window.model_fields.items()
-    ]
+    rows = [f"| `{name}` | {_kind(name)} | {_cell(text)} |" for name, text in explained().items()]
     return "\n".join(["", "| name | kind | |", "|---|---|---|", *rows, ""])
 
 
@@ -41,7 +57,7 @@ def _cell(text: str) -> str:
 
 
 def test_every_field_of_a_window_is_explained() -> None:
-    assert [name for name, field in Window.model_fields.items() if not field.description] == []
+    assert [*explained()] == [*Window.model_fields]
 
 
 def test_the_page_is_what_the_model_says() -> None:
