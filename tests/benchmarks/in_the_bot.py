@@ -125,8 +125,10 @@ async def _produce(home: Path) -> list[Result]:
         results.append(Result("produce", "backchannel", "events_per_s", rate, "events_per_s"))
         rate = await _aiokafka_rate(kafka, events)
         results.append(Result("produce", "aiokafka", "events_per_s", rate, "events_per_s"))
+        lines = home / "lines.jsonl"
+        lines.write_bytes(b"\n".join(encode_event(event) for event in events))
         found = await asyncio.to_thread(
-            _figures, str(PEERS), "confluent", kafka, str(DELIVERED // 2)
+            _figures, str(PEERS), "confluent", kafka, str(DELIVERED // 2), str(lines)
         )
         rate = found["events_per_s"]
         results.append(Result("produce", "confluent-kafka", "events_per_s", rate, "events_per_s"))

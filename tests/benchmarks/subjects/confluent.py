@@ -3,15 +3,14 @@
 import json
 import sys
 import time
+from pathlib import Path
 
 from confluent_kafka import Producer
-
-from benchmarks.subjects.pace import facts
 
 
 def main() -> None:
     where, count = sys.argv[1], int(sys.argv[2])
-    lines = [json.dumps(each).encode() for each in facts(10_000)]
+    lines = Path(sys.argv[3]).read_bytes().split(b"\n")
     acked = 0
 
     def delivered(error: object, _: object) -> None:
@@ -29,7 +28,7 @@ def main() -> None:
     )
     started = time.perf_counter()
     for index in range(count):
-        producer.produce("chat.events", lines[index % 10_000], on_delivery=delivered)
+        producer.produce("chat.events", lines[index % len(lines)], on_delivery=delivered)
         if index % 1_000 == 0:
             producer.poll(0)
     producer.flush(120)

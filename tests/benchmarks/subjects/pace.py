@@ -37,7 +37,7 @@ class Subject(Protocol):
 
 
 def facts(count: int) -> list[dict[str, Any]]:
-    """Returns what is told of turns: some twenty facts each, about 530 bytes of JSON."""
+    """Returns what is told of turns: some twenty facts each, about 400 bytes of JSON."""
     rng = random.Random(1)
     return [
         {
