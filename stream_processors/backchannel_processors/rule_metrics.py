@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 from backchannel.events import bucket_of, quantile
+from backchannel_processors.distributions import Score
 from backchannel_processors.measures import Measures
 
 __all__ = [
@@ -32,6 +33,50 @@ PERCENTILES: Mapping[str, int] = {"p50": 500, "p90": 900, "p95": 950, "p99": 990
 Totals = Mapping[str, int]
 """Sums of quantities by name."""
 
+_SUMS = (
+    "unpriced",
+    "priced",
+    "cost_picousd",
+    "fallbacks",
+    "cache_hits",
+    "http_4xx",
+    "http_5xx",
+    "reasoning_tokens",
+    "retrieval_empty",
+    "exceptions",
+)
+_QUEUE = "queue:"
+
+
+def _sum(name: str) -> Callable[[Measures], int]:
+    return lambda measures: measures.sum(name)
+
+
+def _score_sum(kind: str, label: str) -> Callable[[Measures], int]:
+    def take(measures: Measures) -> int:
+        score = measures.score(kind, label)
+        return score.sum if score else 0
+
+    return take
+
+
+def _score_count(kind: str, label: str) -> Callable[[Measures], int]:
+    def take(measures: Measures) -> int:
+        score = measures.score(kind, label)
+        return score.count if score else 0
+
+    return take
+
+
+def _queues(take: Callable[[Score], int]) -> Callable[[Measures], int]:
+    """All queues that the bots report, together."""
+    return lambda measures: sum(
+        take(score)
+        for name, score in measures.scores.get("gauges", {}).items()
+        if name.startswith(_QUEUE)
+    )
+
+
 QUANTITIES: Mapping[str, Callable[[Measures], int]] = {
     "count": lambda measures: measures.count,
     "errors": lambda measures: measures.errors,
@@ -41,6 +86,15 @@ QUANTITIES: Mapping[str, Callable[[Measures], int]] = {
     "latency_count": lambda measures: measures.latency_count,
     "latency_sum_us": lambda measures: measures.latency_sum_us,
     "late": lambda measures: measures.late,
+    **{name: _sum(name) for name in _SUMS},
+    "ttft_sum_us": lambda measures: measures.distribution("ttft").sum,
+    "ttft_count": lambda measures: measures.distribution("ttft").count,
+    "rating_sum": _score_sum("feedback", "rating"),
+    "rating_count": _score_count("feedback", "rating"),
+    "cpu_sum": _score_sum("gauges", "cpu"),
+    "cpu_count": _score_count("gauges", "cpu"),
+    "queue_sum": _queues(lambda score: score.sum),
+    "queue_count": _queues(lambda score: score.count),
 }
 """The quantities with a name; ``slow:<us>`` counts the turns that took longer than so much."""
 
@@ -158,6 +212,53 @@ METRICS: Mapping[str, Metric] = {
         "mean of the tokens in and out of a turn",
         ("tokens",),
         lambda totals, _: totals["tokens"] / totals["count"],
+    ),
+    "ttft_ms": Metric(
+        "ms",
+        "mean time from the question to the first token",
+        ("ttft_sum_us",),
+        lambda totals, _: totals["ttft_sum_us"] / totals["ttft_count"] / 1_000,
+        samples="ttft_count",
+    ),
+    "cost_usd": Metric(
+        "usd",
+        "cost of the turns in the window; turns of unknown price are not in it",
+        ("cost_picousd",),
+        lambda totals, _: totals["cost_picousd"] / 1e12,
+        is_total=True,
+    ),
+    "unpriced_rate": Metric(
+        "share",
+        "share of turns whose price is not known, 0 to 1",
+        ("unpriced",),
+        lambda totals, _: totals["unpriced"] / totals["count"],
+    ),
+    "fallback_rate": Metric(
+        "share",
+        "share of turns that were answered by a fallback, 0 to 1",
+        ("fallbacks",),
+        lambda totals, _: totals["fallbacks"] / totals["count"],
+    ),
+    "satisfaction": Metric(
+        "rating",
+        "mean rating, as people gave it",
+        ("rating_sum",),
+        lambda totals, _: totals["rating_sum"] / totals["rating_count"] / 1_000_000,
+        samples="rating_count",
+    ),
+    "cpu": Metric(
+        "share",
+        "mean share of CPU in use, as the bots report it, 0 to 1",
+        ("cpu_sum",),
+        lambda totals, _: totals["cpu_sum"] / totals["cpu_count"] / 1_000_000,
+        samples="cpu_count",
+    ),
+    "queue_depth": Metric(
+        "entries",
+        "mean length of the queues that the bots report",
+        ("queue_sum",),
+        lambda totals, _: totals["queue_sum"] / totals["queue_count"],
+        samples="queue_count",
     ),
     "late": Metric(
         "turns",

@@ -268,3 +268,38 @@ def test_periods_follow_the_calendar_of_their_zone(
         for each in (at, start, end)
     ]
     assert [calendar.start(seconds[0]), calendar.end(seconds[0])] == seconds[1:]
+
+
+def test_the_metrics_of_what_people_and_machines_say_have_their_units() -> None:
+    from backchannel_processors.distributions import Score
+    from backchannel_processors.rule_metrics import METRICS, quantity
+
+    told = Measures(
+        sums={"count": 4, "unpriced": 1, "cost_picousd": 2_500_000_000_000, "fallbacks": 2},
+        scores={
+            "feedback": {"rating": Score(2, 7_000_000, 3_000_000, 4_000_000)},
+            "gauges": {
+                "cpu": Score(2, 1_600_000, 700_000, 900_000),
+                "queue:mail": Score(2, 30, 10, 20),
+                "queue:work": Score(2, 10, 5, 5),
+            },
+        },
+    )
+
+    def value(name: str) -> float:
+        metric = METRICS[name]
+        totals = {each: quantity(each)(told) for each in (*metric.needs, metric.samples)}
+        return metric.of_totals(totals, 60)
+
+    found = {
+        name: value(name)
+        for name in ("unpriced_rate", "cost_usd", "fallback_rate", "satisfaction", "cpu")
+    }
+    assert found == {
+        "unpriced_rate": 0.25,
+        "cost_usd": 2.5,
+        "fallback_rate": 0.5,
+        "satisfaction": 3.5,
+        "cpu": 0.8,
+    }
+    assert value("queue_depth") == 10.0
