@@ -12,6 +12,7 @@ from backchannel.events import ZERO_BUCKET
 __all__ = ["Distribution", "Score", "Values", "positions_of"]
 
 _PER_DOUBLING = 32.0
+_FEW = 12  # values that are counted one by one before Counter has begun
 _FIRST = 1  # position of the value 1, behind the zero bucket
 
 
@@ -68,7 +69,11 @@ class Distribution(msgspec.Struct, array_like=True):
         self.sum += values.sum * times
         self._widen(values.least, values.most)
         positions = self.positions
-        if times == 1:
+        if times == 1 and values.count < _FEW:
+            get = positions.get
+            for position in values.positions:
+                positions[position] = get(position, 0) + 1
+        elif times == 1:
             # Counter's own loop in C, on a plain dict.
             Counter.update(positions, values.positions)  # type: ignore[call-overload]
         else:
