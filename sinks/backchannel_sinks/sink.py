@@ -13,6 +13,7 @@ again and inserts under the same token. A member that was frozen meanwhile fails
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import structlog
@@ -33,6 +34,9 @@ __all__ = ["Sink"]
 ANNOUNCEMENT_MAX_AGE_US = 5_000_000
 """An announcement older than this is made again before the insert: somebody who was frozen in
 between then finds out that the partition is not his any more."""
+
+INSERTS_AT_ONCE = 2
+"""Blocks under way at once: while ClickHouse parses one, the next is built and sent."""
 
 RETRY_FIRST_US = 250_000
 RETRY_MAX_US = 10_000_000
@@ -57,6 +61,7 @@ class Sink:
         limits: BlockLimits,
     ) -> None:
         self.lock = asyncio.Lock()
+        self._committing = asyncio.Lock()
         self._offsets = offsets
         self._store = store
         self._dead_letters = dead_letters
@@ -132,16 +137,16 @@ class Sink:
             if (at := lane.due_at_us()) is not None and (at <= now_us or everything)
         ]
         stored: list[tuple[Lane, Rows]] = []
+        away: StoreAwayError | None = None
         try:
             for lane in lanes:
                 await self._prepare(lane)
             await self._announce(lanes)
-            for lane in lanes:
-                if rows := await self._store_one(lane):
-                    stored.append((lane, rows))
+            away = await self._store_side_by_side(lanes, stored)
         except StoreAwayError as error:
-            # One attempt tells for all: the others are not tried, so the lock is not held for long.
-            self._note_away(error)
+            away = error
+        if away is not None:
+            self._note_away(away)
         else:
             self._note_back(worked=bool(stored))
         if stored:
@@ -178,11 +183,40 @@ class Sink:
         if not fresh:
             return
         blocks = {lane.place: lane.next_block() for lane in fresh}
-        await self._offsets.commit(
-            {place: (block.first, intent(block.last)) for place, block in blocks.items()}
-        )
+        async with self._committing:
+            await self._offsets.commit(
+                {place: (block.first, intent(block.last)) for place, block in blocks.items()}
+            )
         for lane in fresh:
             lane.announced_at_us = now_us
+
+    async def _store_side_by_side(
+        self, lanes: Sequence[Lane], stored: list[tuple[Lane, Rows]]
+    ) -> StoreAwayError | None:
+        """Stores the lanes' blocks, a few at once, and notes in ``stored`` which are. After one
+        that ClickHouse can't take now no other is begun, so the lock is not held for long."""
+        waiting = deque(lanes)
+        away: list[StoreAwayError] = []
+
+        async def work() -> None:
+            while waiting and not away:
+                lane = waiting.popleft()
+                try:
+                    rows = await self._store_one(lane)
+                except StoreAwayError as error:
+                    away.append(error)
+                else:
+                    if rows:
+                        stored.append((lane, rows))
+
+        # Both end before anybody goes on: a block under way is never left alone.
+        ends = await asyncio.gather(
+            *(work() for _ in range(min(INSERTS_AT_ONCE, len(lanes)))), return_exceptions=True
+        )
+        for end in ends:
+            if end is not None:
+                raise end
+        return away[0] if away else None
 
     async def _store_one(self, lane: Lane) -> Rows | None:
         """Makes one attempt at a lane's block; returns what became of it when it is stored.

@@ -1,8 +1,10 @@
 """The tables, over ClickHouse's HTTP interface."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from clickhouse_connect.driver.client import Client
@@ -39,17 +41,19 @@ _UNREADABLE = frozenset(
 
 
 class ClickHouseStore:
-    """A client of its own in a thread of its own: the client is synchronous and not for sharing.
+    """A few clients, each in use by one thread at a time: a client is synchronous, and not for
+    sharing.
 
-    ``connect`` is called in that thread, at first use and again after an error that may have been
-    the connection's.
+    ``connect`` is called in those threads: at first use, and again after an error that may have
+    been the connection's.
     """
 
-    def __init__(self, connect: Callable[[], Client], clock: Clock) -> None:
+    def __init__(self, connect: Callable[[], Client], clock: Clock, at_once: int = 2) -> None:
         self._connect = connect
         self._clock = clock
-        self._client: Client | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sink-clickhouse")
+        self._idle: deque[Client] = deque()
+        self._closed = False
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="sink-clickhouse")
 
     async def insert(self, table: str, body: bytes, token: str) -> None:
         settings = {**_INSERT_SETTINGS, "insert_deduplication_token": token}
@@ -81,10 +85,11 @@ class ClickHouseStore:
         return int(rows[0][0])
 
     def close(self) -> None:
-        """Lets go of the connection. A statement under way is not waited for: it may still be
+        """Lets go of the connections. A statement under way is not waited for: it may still be
         carried out, and the block is settled by whoever owns it then."""
-        self._thread.submit(self._disconnect)
-        self._thread.shutdown(wait=False)
+        self._closed = True
+        self._threads.submit(self._disconnect)
+        self._threads.shutdown(wait=False)
 
     async def _select(self, statement: str, parameters: dict[str, int]) -> Sequence[Sequence[Any]]:
         since = self._clock.now_us() - _LOOK_BACK_US
@@ -97,22 +102,39 @@ class ClickHouseStore:
 
     async def _in_thread(self, statement: Callable[[Client], _T]) -> _T:
         def run() -> _T:
+            client: Client | None = None
             try:
-                if self._client is None:
-                    self._client = self._connect()
-                return statement(self._client)
+                client = self._taken() or self._connect()
+                answer = statement(client)
             except DatabaseError as error:
+                self._keep(client)
                 if error.code in _UNREADABLE:
                     raise RowsRefusedError(f"ClickHouse error {error.code}") from None
                 # The text may quote a row: its number says enough.
                 raise StoreAwayError(f"ClickHouse error {error.code}") from None
             except (ClickHouseError, OSError) as error:
-                self._disconnect()
+                if client is not None:
+                    client.close()
+                self._disconnect()  # the others lead to the same place
                 raise StoreAwayError(type(error).__name__) from None
+            self._keep(client)
+            return answer
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+
+    def _taken(self) -> Client | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _keep(self, client: Client | None) -> None:
+        if client is not None:
+            self._idle.append(client)
+        if self._closed:
+            self._disconnect()
 
     def _disconnect(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        while self._idle:
+            with suppress(IndexError):  # two threads may empty it
+                self._idle.pop().close()
