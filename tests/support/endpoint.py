@@ -21,6 +21,7 @@ from typing import Any
 import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from backchannel_deploy.up.parent import PARENT_PID
 
@@ -176,7 +177,12 @@ def fresh_database(url: str) -> Iterator[ClickHouse]:
     with clickhouse_connect.get_client(dsn=url) as client:
         client.command(f"CREATE DATABASE {database}")
         yield ClickHouse(url, database)
-        # Once the engine was restarted it takes a name in this view's WITH for a table of no
-        # database, and refuses to drop them together.
-        client.command(f"DROP VIEW IF EXISTS {database}.v_retrieval_drift")
-        client.command(f"DROP DATABASE IF EXISTS {database}")
+        try:
+            client.command(f"DROP DATABASE IF EXISTS {database}")
+        except DatabaseError:
+            # Once the engine was restarted it takes names in the WITH of some views for tables of
+            # no database, and drops them one by one only.
+            named = "SELECT name FROM system.tables WHERE database = {database:String}"
+            for (name,) in client.query(named, parameters={"database": database}).result_rows:
+                client.command(f"DROP TABLE {database}.{name}")
+            client.command(f"DROP DATABASE {database}")
