@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -97,27 +98,31 @@ async def test_what_the_bound_refuses_is_counted(path: Path) -> None:
         assert producer.stats().dropped == {"refused": 1}
 
 
-@pytest.fixture
-def small_files() -> Iterator[int]:
-    """No file of this process may pass that many bytes: a full disk, for one file."""
+@contextmanager
+def files_of_at_most(bytes_max: int) -> Iterator[None]:
+    """A full disk, for any one file of this process: held no longer than the write it is for.
+
+    The limit is the whole process's, so a test runner that prints into a longer file
+    would fail beside it, and could not even say so.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield 4096
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
 
 
-async def test_a_batch_that_finds_no_room_leaves_no_part_of_it(
-    path: Path, small_files: int
-) -> None:
+async def test_a_batch_that_finds_no_room_leaves_no_part_of_it(path: Path) -> None:
     await sent(path, "first")
     transport = JsonlTransport(path)
     await transport.connect()
     size = size_of(path)
-    long = encode_event(Interaction(error_message="é" * (small_files // 2)))
+    long = encode_event(Interaction(error_message="é" * 2048))
 
-    with pytest.raises(BrokenError):
+    with pytest.raises(BrokenError), files_of_at_most(4096):
         await transport.send(0, seal([long], producer_id="somebody", pseq=1))
     await transport.close()
 
