@@ -27,6 +27,11 @@ CREATE OR REPLACE FUNCTION bc_wilson_high AS (hits, n) ->
 CREATE OR REPLACE FUNCTION bc_usd AS (picousd) ->
     toDecimal128(picousd, 12) / 1000000000000;
 
+-- What an HTTP middleware knows of a turn: when its response began, and how busy the process was.
+ALTER TABLE events
+    ADD COLUMN IF NOT EXISTS ttfb_us Nullable(UInt64) COMMENT 'time to the first byte of the HTTP response, microseconds' AFTER ttft_us,
+    ADD COLUMN IF NOT EXISTS in_flight Nullable(UInt64) COMMENT 'requests under way in the process when it began, itself included' AFTER ttfb_us;
+
 -- A record with a number is stored once, the sink sees to that. A record without one may come twice:
 -- its events are told apart by event_id, and the first copy counts, as it does in the windows.
 CREATE OR REPLACE VIEW v_events
@@ -80,6 +85,8 @@ CREATE OR REPLACE VIEW v_events
     error_message String COMMENT 'the error in words',
     duration_us UInt64 COMMENT 'how long it took, microseconds',
     ttft_us Nullable(UInt64) COMMENT 'time to the first token, microseconds',
+    ttfb_us Nullable(UInt64) COMMENT 'time to the first byte of the HTTP response, microseconds',
+    in_flight Nullable(UInt64) COMMENT 'requests under way in the process when it began, itself included',
     streamed Bool COMMENT 'the answer came as a stream',
     components Map(String, UInt64) COMMENT 'time in each part of the turn by name, microseconds',
     provider LowCardinality(String) COMMENT 'model provider',
@@ -220,6 +227,8 @@ AS SELECT
     error_message,
     duration_us,
     ttft_us,
+    ttfb_us,
+    in_flight,
     streamed,
     components,
     provider,
