@@ -6,17 +6,17 @@
 from backchannel.calls import Call, ComponentTimer, Search, ToolUse
 from backchannel.conversation import Conversation
 from backchannel.errors import BackchannelError, SettingsError
-from backchannel.jsonl import JsonlTransport
-from backchannel.memory import MemoryTransport
 from backchannel.producer import BoundProducer, Producer
 from backchannel.request import Request
 from backchannel.scope import Context
 from backchannel.security import KafkaSecurity
+from backchannel.sending.jsonl import JsonlTransport
+from backchannel.sending.memory import MemoryTransport
+from backchannel.sending.stats import DropReason, ProducerStats
+from backchannel.sending.transport import Transport
 from backchannel.settings import ProducerSettings
 from backchannel.shared import get_producer, init
-from backchannel.stats import DropReason, ProducerStats
 from backchannel.streams import AsyncStream, Stream
-from backchannel.transport import Transport
 from backchannel.turn import Turn, current_turn
 
 __all__ = [

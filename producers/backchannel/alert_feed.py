@@ -9,7 +9,7 @@ from typing import Any
 
 from backchannel.alert_cache import AlertCache
 from backchannel.events.topics import ALERTS, CONTROL
-from backchannel.quiet import QuietClient
+from backchannel.sending.quiet import QuietClient
 from backchannel.settings import ProducerSettings
 
 __all__ = ["AlertFeed"]

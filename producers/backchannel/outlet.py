@@ -7,10 +7,10 @@ from typing import Any, Self
 from backchannel.clock import Clock
 from backchannel.events import Event
 from backchannel.experiments import Exposures
-from backchannel.intake import Intake, Texts
 from backchannel.prices import PriceBook
 from backchannel.scope import Scope, inherited
-from backchannel.stamps import Stamps
+from backchannel.sending.intake import Intake, Texts
+from backchannel.shaping.stamps import Stamps
 
 __all__ = ["Outlet"]
 

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from backchannel.alert_cache import AlertCache
 from backchannel.alert_feed import AlertFeed
 from backchannel.clock import SYSTEM_CLOCK, Clock
-from backchannel.content import ContentIntake
-from backchannel.drop_watch import DropWatch, OnDrop
 from backchannel.errors import SettingsError
 from backchannel.events import BudgetState, new_event_id
 from backchannel.events.topics import CONTENT
@@ -24,14 +22,19 @@ from backchannel.forks import (
     restart_in_children,
     whole_import,
 )
-from backchannel.heartbeat import HealthSource, Heartbeat
-from backchannel.intake import Intake
-from backchannel.kafka import KafkaTransport
-from backchannel.memory import MemoryTransport
 from backchannel.outlet import Outlet
 from backchannel.prices import PriceBook, own_rates
 from backchannel.recorder import Recorder
 from backchannel.request import Request
+from backchannel.sending.content import ContentIntake
+from backchannel.sending.drop_watch import DropWatch, OnDrop
+from backchannel.sending.heartbeat import HealthSource, Heartbeat
+from backchannel.sending.intake import Intake
+from backchannel.sending.kafka import KafkaTransport
+from backchannel.sending.memory import MemoryTransport
+from backchannel.sending.stats import ProducerStats
+from backchannel.sending.thread import SenderThread
+from backchannel.sending.transport import Transport
 from backchannel.settings import (
     NO_ADDRESS,
     ProducerSettings,
@@ -39,17 +42,14 @@ from backchannel.settings import (
     privacy_of,
     sampling_of,
 )
+from backchannel.shaping.stamps import Stamps
 from backchannel.sigterm import chain_sigterm
-from backchannel.stamps import Stamps
 from backchannel.stand_in import stand_in
-from backchannel.stats import ProducerStats
-from backchannel.tally import Tally
-from backchannel.thread import SenderThread
-from backchannel.transport import Transport
 from backchannel.vitals import Vitals
 
 if TYPE_CHECKING:
     from backchannel.integrations.prometheus import MetricsApp
+    from backchannel.integrations.tally import Tally
 
 __all__ = ["BoundProducer", "Producer"]
 
@@ -261,6 +261,7 @@ class Producer(Recorder):
         """
         try:
             from backchannel.integrations.prometheus import MetricsApp
+            from backchannel.integrations.tally import Tally
         except ImportError as error:
             told = 'metrics_app() needs an extra: pip install "backchannel[prometheus]"'
             raise SettingsError([told]) from error

@@ -12,11 +12,11 @@ from pydantic import SecretStr
 from backchannel.environment import environment
 from backchannel.errors import SettingsError
 from backchannel.events import BATCH_BYTES_MAX, COUNT_MAX, LIVE
-from backchannel.masking import Mask
-from backchannel.privacy import Privacy
-from backchannel.pseudonyms import Pseudonyms
-from backchannel.sampling import WEIGHT_MAX, Sampling
 from backchannel.security import KafkaSecurity
+from backchannel.shaping.masking import Mask
+from backchannel.shaping.privacy import Privacy
+from backchannel.shaping.pseudonyms import Pseudonyms
+from backchannel.shaping.sampling import WEIGHT_MAX, Sampling
 
 __all__ = ["NO_ADDRESS", "ProducerSettings", "SettingsArguments", "privacy_of", "sampling_of"]
 

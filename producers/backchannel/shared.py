@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from backchannel.clock import SYSTEM_CLOCK, Clock
-from backchannel.drop_watch import OnDrop
 from backchannel.errors import SettingsError
 from backchannel.producer import Producer
+from backchannel.sending.drop_watch import OnDrop
+from backchannel.sending.transport import Transport
 from backchannel.settings import SettingsArguments
-from backchannel.transport import Transport
 
 __all__ = ["get_producer", "init"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from backchannel.clock import Clock
-from backchannel.transport import Transport
+from backchannel.sending.transport import Transport
 
 if TYPE_CHECKING:
     from backchannel.producer import Producer

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from backchannel import Producer, ProducerSettings
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import Interaction, SealedBatch, encode_event
-from backchannel.kafka import KafkaTransport
+from backchannel.sending.kafka import KafkaTransport
 from backchannel_deploy.topics import ensure_topics
 from benchmarks.results import Result, percentile
 from benchmarks.swallow import swallow

@@ -11,7 +11,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from backchannel import ProducerSettings
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import SealedBatch
-from backchannel.kafka import KafkaTransport
+from backchannel.sending.kafka import KafkaTransport
 from backchannel_deploy.topics import ensure_topics
 from benchmarks.traffic import batches
 from support.broker import BrokerProcess

@@ -21,7 +21,7 @@ from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from backchannel import Producer, ProducerSettings
 from backchannel.errors import BrokenError
 from backchannel.events import SealedBatch
-from backchannel.kafka import KafkaTransport
+from backchannel.sending.kafka import KafkaTransport
 from support.broker import BrokerProcess, unique
 from support.proxy import Proxy, Trouble
 from support.stored import (

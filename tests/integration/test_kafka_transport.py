@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from backchannel import ProducerSettings
 from backchannel.errors import RefusedError, UnreachableError
 from backchannel.events import SealedBatch, seal
-from backchannel.kafka import KafkaTransport
+from backchannel.sending.kafka import KafkaTransport
 from contract.transport import *  # noqa: F403  # pytest collects the contract's tests here
 from contract.transport import PARTITIONS, Record, Wire, batch
 from support.broker import BrokerProcess, free_ports, unique

@@ -18,7 +18,7 @@ from backchannel.events import (
     partition_of,
 )
 from backchannel.events.topics import EVENTS
-from backchannel.kafka import KafkaTransport
+from backchannel.sending.kafka import KafkaTransport
 from support.broker import BrokerProcess, free_ports
 from support.stored import (
     Load,

@@ -14,6 +14,20 @@ ALLOWED = {
     # folder: the packages of ours that its files may import, by prefix
     "producers/backchannel/events": ("backchannel.events", "backchannel.clock"),
     "producers/backchannel/prices": ("backchannel.forks", "backchannel.prices"),
+    "producers/backchannel/shaping": (
+        "backchannel.clock",
+        "backchannel.events",
+        "backchannel.shaping",
+    ),
+    "producers/backchannel/sending": (
+        "backchannel.clock",
+        "backchannel.errors",
+        "backchannel.events",
+        "backchannel.forks",
+        "backchannel.sending",
+        "backchannel.settings",
+        "backchannel.shaping",
+    ),
     "producers/backchannel": ("backchannel",),
     "stream_processors/backchannel_processors": (
         "backchannel.events",

@@ -13,8 +13,8 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from backchannel.stats import ProducerStats
-from backchannel.tally import BOUNDS_US, Counts, Durations, Labels, Tally
+from backchannel.integrations.tally import BOUNDS_US, Counts, Durations, Labels, Tally
+from backchannel.sending.stats import ProducerStats
 
 __all__ = ["MetricsApp"]
 

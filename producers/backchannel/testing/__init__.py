@@ -5,7 +5,7 @@ framework takes ``Recording``, a context manager.
 """
 
 from backchannel.clock import ManualClock
-from backchannel.memory import MemoryTransport
+from backchannel.sending.memory import MemoryTransport
 from backchannel.testing.recording import RecordedEvents, Recording
 
 __all__ = ["ManualClock", "MemoryTransport", "RecordedEvents", "Recording"]

@@ -7,11 +7,11 @@ from typing import Self, TypeVar, overload
 
 from backchannel.clock import SYSTEM_CLOCK, Clock
 from backchannel.events import Event
-from backchannel.memory import MemoryTransport
 from backchannel.producer import Producer
+from backchannel.sending.memory import MemoryTransport
+from backchannel.sending.stats import ProducerStats
+from backchannel.sending.transport import Transport
 from backchannel.stand_in import StandIn, exchange_stand_in
-from backchannel.stats import ProducerStats
-from backchannel.transport import Transport
 
 __all__ = ["ExchangeableClock", "RecordedEvents", "Recording"]
 

@@ -5,7 +5,7 @@ from backchannel.alert_cache import AlertCache
 from backchannel.clock import ManualClock
 from backchannel.events import Alert, BudgetState, control_key
 from backchannel.events.topics import ALERTS, CONTROL
-from backchannel.memory import MemoryTransport
+from backchannel.sending.memory import MemoryTransport
 from support.interactions import NOON_US
 from support.rules import Series, rule_of
 

@@ -6,7 +6,7 @@ import pytest
 
 from backchannel import MemoryTransport, Producer, SettingsError
 from backchannel.events import LINE_BYTES_MAX, Content
-from backchannel.pseudonyms import Pseudonyms
+from backchannel.shaping.pseudonyms import Pseudonyms
 
 KEY = "a key of a bot that nobody knows"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from backchannel.clock import Clock
 from backchannel.events import Health
-from backchannel.intake import Intake
-from backchannel.repair import build
-from backchannel.stamps import Stamps
+from backchannel.sending.intake import Intake
+from backchannel.shaping.repair import build
+from backchannel.shaping.stamps import Stamps
 
 __all__ = ["HealthSource", "Heartbeat"]
 

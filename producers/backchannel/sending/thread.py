@@ -15,12 +15,12 @@ from dataclasses import replace
 from typing import Any
 
 from backchannel.clock import Clock
-from backchannel.drop_watch import DropWatch
-from backchannel.heartbeat import Heartbeat
-from backchannel.intake import Intake
-from backchannel.sender import Sender
+from backchannel.sending.drop_watch import DropWatch
+from backchannel.sending.heartbeat import Heartbeat
+from backchannel.sending.intake import Intake
+from backchannel.sending.sender import Sender
+from backchannel.sending.transport import Transport
 from backchannel.settings import ProducerSettings
-from backchannel.transport import Transport
 
 __all__ = ["SenderThread"]
 

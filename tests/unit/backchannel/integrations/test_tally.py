@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backchannel.events import Component, Event, Health, Interaction, LlmCall, Retrieval
-from backchannel.tally import BOUNDS_US, OTHER, SERIES_MAX, Counts, Durations, Tally
+from backchannel.integrations.tally import BOUNDS_US, OTHER, SERIES_MAX, Counts, Durations, Tally
 
 
 def counted(*events: tuple[type[Event], dict[str, Any]]) -> Counts:

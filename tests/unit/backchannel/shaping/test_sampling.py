@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backchannel import MemoryTransport, Producer
-from backchannel.encoding import encoding_of
 from backchannel.events import (
     Component,
     ErrorEvent,
@@ -19,8 +18,9 @@ from backchannel.events import (
     LlmCall,
     Marker,
 )
-from backchannel.sampling import Sampling
-from backchannel.stamps import Stamps
+from backchannel.shaping.encoding import encoding_of
+from backchannel.shaping.sampling import Sampling
+from backchannel.shaping.stamps import Stamps
 
 NONE = Stamps.none()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backchannel import KafkaSecurity, Producer, ProducerSettings, SettingsError
-from backchannel.kafka import KafkaTransport
+from backchannel.sending.kafka import KafkaTransport
 from backchannel.settings import SettingsArguments
 
 
@@ -134,7 +134,7 @@ def test_a_file_without_certificates_is_told_at_the_start(tmp_path: Path) -> Non
 def test_a_compression_that_is_not_installed_is_told_at_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("backchannel.kafka.find_spec", lambda name: None)
+    monkeypatch.setattr("backchannel.sending.kafka.find_spec", lambda name: None)
 
     with pytest.raises(SettingsError, match="compression lz4 needs the package cramjam"):
         Producer("a:1", compression="lz4")

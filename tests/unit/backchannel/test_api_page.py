@@ -21,7 +21,7 @@ from backchannel.events import (
 )
 from support.bot import Bot
 
-PAGE = (Path(__file__).parents[4] / "docs/api.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs/api.md").read_text("utf-8")
 BLOCKS = dict(re.findall(r"<!-- run: ([\w ]+) -->\n```python\n(.*?)```", PAGE, re.DOTALL))
 
 

@@ -7,10 +7,10 @@ people become pseudonyms if there is a key. Numbers, names and other ids stay as
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, get_args, get_origin
 
-from backchannel.encoding import Fields
 from backchannel.events import EVENT_TYPES
-from backchannel.masking import Mask, mask_text
-from backchannel.pseudonyms import Pseudonyms
+from backchannel.shaping.encoding import Fields
+from backchannel.shaping.masking import Mask, mask_text
+from backchannel.shaping.pseudonyms import Pseudonyms
 
 __all__ = ["FREE_TEXT", "IDENTITIES", "Privacy"]
 

@@ -8,9 +8,9 @@ weight is 1 on average over all salts: counts and sums of ``weight × value`` ha
 from functools import lru_cache
 from hashlib import blake2b
 
-from backchannel.encoding import Fields
 from backchannel.events import Envelope, Erasure, ErrorEvent, Event, Health, Marker, Security
-from backchannel.stamps import Stamps
+from backchannel.shaping.encoding import Fields
+from backchannel.shaping.stamps import Stamps
 
 __all__ = ["NEVER_SAMPLED", "WEIGHT_MAX", "Sampling"]
 

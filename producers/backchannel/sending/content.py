@@ -8,13 +8,13 @@ from typing import Any, get_args
 
 from pydantic_core import to_json
 
-from backchannel.encoding import Fields
 from backchannel.events import LINE_BYTES_MAX, Content
-from backchannel.intake import Intake, Texts
-from backchannel.privacy import Privacy
-from backchannel.stamps import Stamps
-from backchannel.stats import ContentStats
-from backchannel.transport import Transport
+from backchannel.sending.intake import Intake, Texts
+from backchannel.sending.stats import ContentStats
+from backchannel.sending.transport import Transport
+from backchannel.shaping.encoding import Fields
+from backchannel.shaping.privacy import Privacy
+from backchannel.shaping.stamps import Stamps
 
 __all__ = ["ContentIntake"]
 

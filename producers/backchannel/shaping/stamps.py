@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from backchannel.encoding import Fields, encoding_of
 from backchannel.events import Envelope
-from backchannel.privacy import Privacy
-from backchannel.repair import build
+from backchannel.shaping.encoding import Fields, encoding_of
+from backchannel.shaping.privacy import Privacy
+from backchannel.shaping.repair import build
 
 __all__ = ["Stamps"]
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from backchannel.quiet import QuietClient
+from backchannel.sending.quiet import QuietClient
 
 
 def test_only_lines_of_the_thread_that_began_are_dropped(caplog: pytest.LogCaptureFixture) -> None:

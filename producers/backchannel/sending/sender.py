@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from backchannel.clock import Clock
 from backchannel.errors import BrokenError, RefusedError, UnreachableError
 from backchannel.events import SealedBatch, partition_of
-from backchannel.intake import Intake, Line
-from backchannel.lane import Lane, Parcel
-from backchannel.outage import Outage
+from backchannel.sending.intake import Intake, Line
+from backchannel.sending.lane import Lane, Parcel
+from backchannel.sending.outage import Outage
+from backchannel.sending.stats import DropReason
+from backchannel.sending.transport import Transport
 from backchannel.settings import ProducerSettings
-from backchannel.stats import DropReason
-from backchannel.transport import Transport
 
 if TYPE_CHECKING:
-    from backchannel.overflow import Overflow
+    from backchannel.sending.overflow import Overflow
 
 __all__ = ["Sender"]
 
@@ -328,7 +328,7 @@ class Sender:
 def _overflow(intake: Intake, settings: ProducerSettings) -> "Overflow | None":
     if settings.on_full != "spill":
         return None
-    from backchannel.overflow import Overflow  # needs locks that not every system has
+    from backchannel.sending.overflow import Overflow  # needs locks that not every system has
 
     return Overflow(intake, settings)
 

@@ -11,13 +11,13 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from backchannel.encoding import Encoding, Fields, encoding_of
 from backchannel.events import EVENT_TYPES, LINE_BYTES_MAX, Event, Health, line_prefix
-from backchannel.privacy import Privacy
-from backchannel.repair import build
-from backchannel.sampling import WEIGHT_MAX, Sampling
-from backchannel.stamps import Stamps
-from backchannel.stats import DropReason, ProducerStats
+from backchannel.sending.stats import DropReason, ProducerStats
+from backchannel.shaping.encoding import Encoding, Fields, encoding_of
+from backchannel.shaping.privacy import Privacy
+from backchannel.shaping.repair import build
+from backchannel.shaping.sampling import WEIGHT_MAX, Sampling
+from backchannel.shaping.stamps import Stamps
 
 __all__ = ["EVENT_OVERHEAD_BYTES", "HEALTH_RESERVE_BYTES", "Intake", "Line", "Texts"]
 

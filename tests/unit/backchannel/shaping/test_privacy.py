@@ -15,8 +15,8 @@ from backchannel.events import (
     Security,
     partition_of,
 )
-from backchannel.privacy import FREE_TEXT
-from backchannel.pseudonyms import Pseudonyms
+from backchannel.shaping.privacy import FREE_TEXT
+from backchannel.shaping.pseudonyms import Pseudonyms
 
 KEY = "a key of a bot that nobody knows"
 TEXT = "mail jane@example.org"

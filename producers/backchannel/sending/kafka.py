@@ -9,7 +9,7 @@ from backchannel.errors import BrokenError, RefusedError, SettingsError, Unreach
 from backchannel.events import LINE_BYTES_MAX, SealedBatch
 from backchannel.events.topics import EVENTS
 from backchannel.forks import whole_import
-from backchannel.quiet import QuietClient
+from backchannel.sending.quiet import QuietClient
 from backchannel.settings import ProducerSettings
 
 if TYPE_CHECKING:

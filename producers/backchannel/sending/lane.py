@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from backchannel.events import SealedBatch, seal
 
 if TYPE_CHECKING:
-    from backchannel.spool import Spooled
+    from backchannel.sending.spool import Spooled
 
 __all__ = ["Lane", "Parcel"]
 

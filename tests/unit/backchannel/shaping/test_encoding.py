@@ -8,7 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from backchannel import MemoryTransport, Producer
-from backchannel.encoding import encoding_of
 from backchannel.events import (
     COUNT_MAX,
     EVENT_TYPES,
@@ -21,6 +20,7 @@ from backchannel.events import (
     encode_event,
     judge,
 )
+from backchannel.shaping.encoding import encoding_of
 
 WIRE = Path(__file__).parents[3] / "wire"
 

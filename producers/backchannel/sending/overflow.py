@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backchannel.events import SealedBatch
-from backchannel.intake import Intake
-from backchannel.lane import Lane, Parcel
+from backchannel.sending.intake import Intake
+from backchannel.sending.lane import Lane, Parcel
+from backchannel.sending.spool import NoRoomError, Spool
 from backchannel.settings import ProducerSettings
-from backchannel.spool import NoRoomError, Spool
 
 __all__ = ["Overflow"]
 

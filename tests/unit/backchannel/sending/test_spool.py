@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backchannel.events import Interaction, SealedBatch, encode_event, seal
-from backchannel.spool import NoRoomError, Spool
+from backchannel.sending.spool import NoRoomError, Spool
 
 BYTES_MAX = 1024 * 1024
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from backchannel.masking import mask_text
+from backchannel.shaping.masking import mask_text
 
 
 @pytest.mark.parametrize(

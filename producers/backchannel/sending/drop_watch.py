@@ -6,8 +6,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from backchannel.intake import Intake
-from backchannel.stats import DropReason
+from backchannel.sending.intake import Intake
+from backchannel.sending.stats import DropReason
 
 __all__ = ["DropWatch", "OnDrop"]
 

@@ -8,9 +8,9 @@ from typing import Any
 from backchannel import MemoryTransport, Producer
 from backchannel.clock import ManualClock
 from backchannel.events import Health, Interaction
-from backchannel.heartbeat import Heartbeat
-from backchannel.intake import HEALTH_RESERVE_BYTES, Intake
-from backchannel.stamps import Stamps
+from backchannel.sending.heartbeat import Heartbeat
+from backchannel.sending.intake import HEALTH_RESERVE_BYTES, Intake
+from backchannel.shaping.stamps import Stamps
 
 
 def health_of(transport: MemoryTransport) -> list[Health]:
