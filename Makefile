@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Test files run side by side, each process with a broker and an engine of its own.
+JOBS   ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint format faults soak bench requirements clean
@@ -24,7 +26,7 @@ demo: $(STAMP) ## the whole pipeline for about a minute: bots, Kafka, Faust, Cli
 	@$(BIN)/backchannel demo --data-dir build/demo
 
 test: lint ## what CI runs: format, lint, types, all tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 check: lint ## the fast part: format, lint, types, unit tests; under a minute
 	@$(BIN)/python -m pytest -q tests/unit

@@ -106,7 +106,7 @@ async def test_events_of_a_conversation_arrive_in_one_partition_in_order() -> No
 
 
 @pytest.mark.parametrize(
-    "garbage", [None, 3, "event", {}, object(), Interaction, Document(id="d")], ids=repr
+    "garbage", [None, 3, "event", {}, object, Interaction, Document(id="d")], ids=repr
 )
 async def test_what_is_no_event_is_invalid(garbage: Any) -> None:
     async with Producer(transport=MemoryTransport()) as producer:

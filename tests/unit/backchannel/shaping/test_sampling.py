@@ -116,7 +116,7 @@ def test_what_is_bound_counts_like_the_events_own() -> None:
         (Interaction(duration_us=1_999_999), False),
         (Feedback(kind="thumb"), False),
     ],
-    ids=str,
+    ids=lambda value: "" if isinstance(value, bool) else value.event_type,
 )
 def test_errors_slow_calls_and_what_is_rare_are_kept_for_certain(event: Event, kept: bool) -> None:
     sampling = Sampling(1_000_000, keep_slow_us=2_000_000)
