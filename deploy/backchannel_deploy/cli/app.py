@@ -14,6 +14,7 @@ from rich.console import Console
 
 from backchannel_deploy.cli.alert_desk import ack, list_alerts, silence
 from backchannel_deploy.cli.alerts import tail
+from backchannel_deploy.cli.dead import list_letters, requeue, show
 from backchannel_deploy.cli.demo import demo
 from backchannel_deploy.cli.doctor import doctor
 from backchannel_deploy.cli.migrate import migrate
@@ -87,6 +88,13 @@ _prices.command(import_prices, name="import")
 _prices.command(list_prices, name="list")
 _prices.command(missing_prices, name="missing")
 app.command(_prices)
+_dead = App(
+    name="dead", help="What could not be used, why, and back with it when mended.", group=_OPERATE
+)
+_dead.command(list_letters, name="list")
+_dead.command(show)
+_dead.command(requeue)
+app.command(_dead)
 
 
 def run(arguments: Sequence[str]) -> int:

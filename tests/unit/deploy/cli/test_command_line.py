@@ -24,6 +24,9 @@ COMMANDS = [
     ["prices", "list"],
     ["prices", "missing"],
     ["alerts", "tail"],
+    ["dead", "list"],
+    ["dead", "show"],
+    ["dead", "requeue"],
     ["worker"],
     ["sink"],
     ["doctor"],
@@ -158,3 +161,20 @@ def _cpu_seconds(call: Callable[[], object]) -> float:
     return (after.children_user + after.children_system) - (
         before.children_user + before.children_system
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "Give names, or --reason, or --all"),
+        (["a", "--all"], "Give names, or --reason, or --all"),
+        (["a", "b", "--file", "x.json"], "--file is the line of one letter"),
+        (["a", "--file", "nowhere.json"], "nowhere.json cannot be read"),
+        (["a", "--set", "model"], "'model' is not field=value"),
+    ],
+)
+def test_which_letters_go_back_has_to_be_said_plainly(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["dead", "requeue", *arguments]) == 1
+    assert sentence in capsys.readouterr().err
