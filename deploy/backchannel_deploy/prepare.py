@@ -9,10 +9,12 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.security import KafkaSecurity
+from backchannel_deploy.cli.amounts import counted
 from backchannel_deploy.cli.clickhouse import error_sentence
 from backchannel_deploy.cli.settings import checked
 from backchannel_deploy.connect import find_database, without_secrets
 from backchannel_deploy.errors import UserError
+from backchannel_deploy.prices.load import Loaded, load_when_empty
 from backchannel_deploy.topics import TopicError, Topics, ensure_topics
 from backchannel_sinks.clickhouse.connection import connect
 from backchannel_sinks.clickhouse.migrate import Migration, MigrationError, migrate
@@ -33,27 +35,29 @@ async def prepare(kafka: str, clickhouse: str) -> None:
     Raises:
         UserError: one of them gives no answer, or has something that can't be used.
     """
-    topics, _ = await _prepare(kafka, clickhouse)
+    topics, _, _ = await _prepare(kafka, clickhouse)
     for difference in topics.differences:
         log.warning("topic_differs", difference=str(difference))
 
 
 async def prepare_and_tell(kafka: str, clickhouse: str) -> list[str]:
     """Does what ``prepare`` does, and returns it in sentences: what was created, what differs."""
-    topics, migrations = await _prepare(kafka, clickhouse)
+    topics, migrations, loaded = await _prepare(kafka, clickhouse)
     return [
         *(f"Created the topic {name}." for name in topics.created),
         *(f"Applied the migration {each.version:04} {each.name}." for each in migrations),
+        *([f"Loaded {counted(loaded.prices, 'published price')}."] if loaded else []),
         *(f"Left as it is: {difference}." for difference in topics.differences),
     ]
 
 
-async def _prepare(kafka: str, clickhouse: str) -> tuple[Topics, list[Migration]]:
+async def _prepare(kafka: str, clickhouse: str) -> tuple[Topics, list[Migration], Loaded | None]:
     for library in ("aiokafka", "clickhouse_connect"):
         # What they have to say of somebody who is away is said here, once and in a sentence.
         logging.getLogger(library).setLevel(logging.CRITICAL)
     topics = await _prepare_topics(kafka)
-    return topics, await asyncio.to_thread(_prepare_tables, clickhouse)
+    migrations, loaded = await asyncio.to_thread(_prepare_tables, clickhouse)
+    return topics, migrations, loaded
 
 
 async def _prepare_topics(kafka: str) -> Topics:
@@ -70,12 +74,12 @@ async def _prepare_topics(kafka: str) -> Topics:
         ) from error
 
 
-def _prepare_tables(clickhouse: str) -> list[Migration]:
+def _prepare_tables(clickhouse: str) -> tuple[list[Migration], Loaded | None]:
     where = without_secrets(clickhouse)
     try:
         client = connect(clickhouse, find_database(), answer_timeout_s=_DDL_TIMEOUT_S)
         try:
-            return migrate(client)
+            return migrate(client), load_when_empty(client)
         finally:
             client.close()
     except (MigrationError, ValueError) as error:

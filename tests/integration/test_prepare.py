@@ -3,9 +3,13 @@
 import socket
 
 import pytest
+from clickhouse_connect.driver.client import Client
 
+from backchannel.prices.rates import Rates, Step
 from backchannel_deploy.errors import UserError
 from backchannel_deploy.prepare import prepare, prepare_and_tell
+from backchannel_deploy.prices.load import load_when_empty, replace
+from backchannel_deploy.prices.rows import own_rows
 from backchannel_sinks.clickhouse.connection import connect
 from support.broker import BrokerProcess
 from support.endpoint import ClickHouse
@@ -34,6 +38,19 @@ async def test_what_was_missing_is_told_once(kafka: BrokerProcess, clickhouse: C
     assert again == []
     client = connect(clickhouse.url, clickhouse.database)
     assert client.command("SELECT count() FROM v_latency") == 0
+    known = client.query("SELECT DISTINCT model FROM v_prices WHERE model = 'gpt-4o'").result_rows
+    assert known == [("gpt-4o",)]
+    client.close()
+
+
+def test_published_prices_never_come_beside_own_ones(analyst: Client) -> None:
+    own = next(
+        own_rows({"gpt-4o": Rates((Step(above_input_tokens=-1, input=1),), "custom_table", "mine")})
+    )
+    replace(analyst, "custom_table", [own])
+
+    assert load_when_empty(analyst) is None
+    assert analyst.command("SELECT count() FROM prices") == 1
 
 
 async def test_a_kafka_that_is_away_is_told_in_a_sentence(

@@ -6,6 +6,8 @@ __all__ = ["migrate"]
 def migrate() -> None:
     """Create the topics and tables that are not there yet. Safe to repeat.
 
+    Where no price is loaded, the published ones that came with the package are.
+
     Kafka and ClickHouse are those of BACKCHANNEL_KAFKA and BACKCHANNEL_CLICKHOUSE, else of the
     `backchannel up` that runs here. What exists is never changed; where a topic's settings differ,
     that is told. Topics get the brokers' default replication.

@@ -103,22 +103,14 @@ def missing_prices(
 
 def _published(client: Any) -> "list[PriceRow]":
     from backchannel.prices import PriceBook
-    from backchannel_deploy.prices.load import names_in_events
-    from backchannel_deploy.prices.rows import Name, published_rows
+    from backchannel_deploy.prices.load import published
 
     if not PriceBook.available():
         raise UserError(
             'Published prices come with the extra [prices]: pip install "backchannel[prices]". '
             "Your own need no extra: backchannel prices import FILE."
         )
-    from backchannel.prices.genai_table import GenaiTable
-
-    table = GenaiTable()
-    entries = list(table.entries())
-    names = {Name(each.provider, each.model) for each in entries}
-    # Events that name no provider go by the model's name alone.
-    names |= {Name("", each.model) for each in entries}
-    return list(published_rows(table, names | names_in_events(client)))
+    return published(client)
 
 
 def _own(file: Path) -> "list[PriceRow]":

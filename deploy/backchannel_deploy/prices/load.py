@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
-from backchannel_deploy.prices.rows import Name, PriceRow
+from backchannel.prices import PriceBook
+from backchannel_deploy.prices.rows import Name, PriceRow, published_rows
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-__all__ = ["Loaded", "names_in_events", "replace"]
+__all__ = ["Loaded", "load_when_empty", "names_in_events", "published", "replace"]
 
 _COLUMNS = [field.name for field in fields(PriceRow)]
 
@@ -38,6 +39,34 @@ class Loaded:
     """Of them new, or not as they were."""
     removed: int
     """Rows that counted before and do no more."""
+
+
+def load_when_empty(client: "Client") -> Loaded | None:
+    """Loads the published prices that came with the package, so that costs work from the start.
+
+    Needs no network. ``None`` when any price is loaded already, were it one of your own, and when
+    genai-prices is not installed.
+    """
+    if not PriceBook.available() or client.command("SELECT count() FROM prices"):
+        return None
+    return replace(client, "price_table", published(client))
+
+
+def published(client: "Client") -> list[PriceRow]:
+    """Returns the published prices, all dates and tiers, of genai-prices' models and of every name
+    that events have.
+
+    Raises:
+        ModuleNotFoundError: genai-prices is not installed.
+    """
+    from backchannel.prices.genai_table import GenaiTable
+
+    table = GenaiTable()
+    entries = list(table.entries())
+    names = {Name(each.provider, each.model) for each in entries}
+    # Events that name no provider go by the model's name alone.
+    names |= {Name("", each.model) for each in entries}
+    return list(published_rows(table, names | names_in_events(client)))
 
 
 def names_in_events(client: "Client") -> set[Name]:
