@@ -41,8 +41,8 @@ format: $(STAMP) ## rewrite the code as the formatter and the linter want it
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-faults: $(STAMP) ## the long form of the fault tests: many kills, many seeds
-	@BACKCHANNEL_FAULTS=full $(BIN)/python -m pytest tests/consistency $(PYTEST_ARGS)
+faults: $(STAMP) ## the long form of the fault tests: many kills, many seeds, many walks of alert states
+	@BACKCHANNEL_FAULTS=full $(BIN)/python -m pytest tests/consistency tests/property/test_alert_states.py $(PYTEST_ARGS)
 
 soak: $(STAMP) ## one hour of load while the broker goes away at random: nothing may grow or be lost
 	@PYTHONPATH=tests $(BIN)/python -m soak $(SOAK_ARGS)

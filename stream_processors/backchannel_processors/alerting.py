@@ -9,12 +9,12 @@ topic, and win.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
 from backchannel.events import LIVE, Alert, BudgetState
-from backchannel.events.alert import Reason
+from backchannel.events.alert import EXEMPLARS_MAX, Reason
 from backchannel_processors.alert_state import (
     FLAPS_MAX,
     INACTIVE,
@@ -29,8 +29,8 @@ from backchannel_processors.annotations import EVIDENCE, amount, fill, sql_text
 from backchannel_processors.durations import duration_text
 from backchannel_processors.groupings import Dims, series_key
 from backchannel_processors.history import History
-from backchannel_processors.kinds import Finding, find, find_silence, needs
-from backchannel_processors.measures import SUM_MAX, Measures
+from backchannel_processors.kinds import Finding, exemplars, find, find_silence, needs
+from backchannel_processors.measures import SUM_MAX, Exemplar, Measures
 from backchannel_processors.partials import VERSION
 from backchannel_processors.rule import AnyRule, BudgetRule, NoDataRule
 from backchannel_processors.rule_metrics import METRICS
@@ -97,8 +97,9 @@ class _Moment:
     clocks: Clocks
     at_us: int
     end_s: int
-    newest_event_at_us: int
-    exemplars: list[str] = field(default_factory=list)
+    newest: Exemplar = (0, "")
+    """Event time and id of the newest event that it contains."""
+    exemplars: Callable[[AnyRule, Finding], list[str]] = lambda _, __: []
 
 
 class AlertBook:
@@ -133,11 +134,11 @@ class AlertBook:
 
     # -- what happens ----------------------------------------------------------------------------
 
-    def changed(self, grouping: str, dims: Dims) -> None:
-        """Notes that a live series has new events."""
+    def changed(self, grouping: str, dims: Dims, newest: Exemplar) -> None:
+        """Notes that a live series has new events, and the newest one of them."""
         self.look_at(grouping, dims)
         if grouping in self._missing:
-            self.silence.saw((grouping, dims))
+            self.silence.saw((grouping, dims), newest)
 
     def look_at(self, grouping: str, dims: Dims) -> None:
         """Has a series looked at by the next ``decide``."""
@@ -178,7 +179,7 @@ class AlertBook:
                 over = msgspec.structs.replace(
                     memory, phase=Phase.RESOLVED, transition=last.transition + 1
                 )
-                moment = _Moment(Clocks(now_us), memory.at_us, last.window_end_us // 1_000_000, 0)
+                moment = _Moment(Clocks(now_us), memory.at_us, last.window_end_us // 1_000_000)
                 self._remember(place, over)
                 finding = Finding(Condition.SILENT, None, last.threshold, 0, last.window_s)
                 ended.append(self._resolved(place, last, finding, moment, "rule_gone"))
@@ -207,7 +208,13 @@ class AlertBook:
         view = SeriesView(
             grouping, dims, windows(grouping, dims), self.history, reached_us=self._reached_us
         )
-        moment = _Moment(clocks, view.at_us, view.end_s, view.newest_event_at_us)
+        moment = _Moment(
+            clocks,
+            view.at_us,
+            view.end_s,
+            view.newest,
+            lambda rule, finding: exemplars(rule, view, finding),
+        )
         for rule in rules:
             place = _Place(rule.name, grouping, dims)
             *earlier, current = find(rule, view)
@@ -261,20 +268,21 @@ class AlertBook:
 
     def _decide_silence(self, clocks: Clocks) -> Iterator[Alert]:
         clock_us = self.silence.clock_us
-        for series, seen_us in list(self.silence.items().items()):
+        for series, seen in list(self.silence.items().items()):
             rules = [r for r in self._missing.get(series[0], ()) if r.covers(series[1])]
             for rule in rules:
-                finding = find_silence(rule, seen_us, clock_us)
+                finding = find_silence(rule, seen.at_us, clock_us)
                 # On its own clock: it may stand still, but it never goes back.
-                moment = _Moment(
-                    clocks, clock_us, clocks.now_us // 1_000_000, clocks.now_us - clock_us + seen_us
-                )
+                newest = seen.newest
+                if not newest[1]:  # an earlier owner knew it
+                    newest = (clocks.now_us - clock_us + seen.at_us, "")
+                moment = _Moment(clocks, clock_us, clocks.now_us // 1_000_000, newest)
                 yield from self._step(rule, _Place(rule.name, *series), finding, moment)
             longest_s = max((rule.forget_after_s for rule in rules), default=0)
             fires = any(
                 self._recall(_Place(rule.name, *series)).phase is Phase.FIRING for rule in rules
             )
-            if clock_us - seen_us >= longest_s * 1_000_000 and not fires:
+            if clock_us - seen.at_us >= longest_s * 1_000_000 and not fires:
                 self.silence.forget(series)
 
     def _step(
@@ -347,9 +355,10 @@ class AlertBook:
             complete=finding.complete,
             flapping=memory.flaps,
             starts_at_us=moment.clocks.now_us,
-            trigger_event_at_us=moment.newest_event_at_us,
+            trigger_event_id=moment.newest[1],
+            trigger_event_at_us=moment.newest[0],
             evaluated_at_us=moment.clocks.now_us,
-            exemplars=moment.exemplars,
+            exemplars=moment.exemplars(rule, finding)[:EXEMPLARS_MAX],
         )
         self._last[place] = alert
         return alert
@@ -358,6 +367,7 @@ class AlertBook:
         self, place: _Place, last: Alert, finding: Finding, moment: _Moment, reason: Reason
     ) -> Alert:
         now_us = moment.clocks.now_us
+        at_us, event_id = moment.newest
         alert = last.model_copy(
             update={
                 "transition": last.transition + 1,
@@ -368,7 +378,8 @@ class AlertBook:
                 "sample_count": min(finding.samples, SUM_MAX),
                 "window_end_us": moment.end_s * 1_000_000,
                 "ends_at_us": now_us,
-                "trigger_event_at_us": moment.newest_event_at_us or last.trigger_event_at_us,
+                "trigger_event_id": event_id if at_us else last.trigger_event_id,
+                "trigger_event_at_us": at_us or last.trigger_event_at_us,
                 "evaluated_at_us": now_us,
             }
         )

@@ -52,7 +52,9 @@ def counted(observations: Sequence[Observation]) -> list[Tally]:
 
 
 def _tally(kind: type, alike: Sequence[Observation], weight: int) -> Tally:
-    tally = Tally(weight, max([each.ts_us for each in alike]))
+    newest_us = max([each.ts_us for each in alike])
+    last = max([each.event_id for each in alike if each.ts_us == newest_us])
+    tally = Tally(weight, (newest_us, last))
     _COUNTS[kind](tally, alike)
     return tally
 
@@ -108,7 +110,7 @@ def _count_errors(tally: Tally, failed: Sequence[Interaction]) -> None:
     tally.labelled["errors_by_type"] = dict(
         Counter([turn.error_type or turn.status for turn in failed])
     )
-    tally.exemplars["failing"] = _highest([(turn.ts_us, turn.event_id) for turn in failed])
+    tally.exemplars["failing"] = _newest(failed)
 
 
 def _generated(
@@ -156,6 +158,8 @@ def _count_costs(
             and each.cost_status != "not_applicable"
         ]
         _put(tally, **{f"{prefix}unpriced": len(unpriced)})
+        if unpriced and not prefix:
+            tally.exemplars["unpriced"] = _newest(unpriced)
     total = sum(costs)
     _put(tally, **{f"{prefix}priced": len(costs), f"{prefix}cost_picousd": total})
     return total
@@ -209,6 +213,11 @@ def _count_evaluations(tally: Tally, evaluations: Sequence[Evaluation]) -> None:
 
 def _count_feedback(tally: Tally, opinions: Sequence[Feedback]) -> None:
     _scores(tally, "feedback", [(each.kind, each.value or 0) for each in opinions])
+    ratings = [each for each in opinions if each.kind == "rating"]
+    if ratings:
+        tally.exemplars["lowest_rated"] = _highest(
+            [(-(each.value or 0), each.event_id) for each in ratings]
+        )
 
 
 def _count_health(tally: Tally, reports: Sequence[Health]) -> None:
@@ -268,6 +277,10 @@ def _slowest(turns: Sequence[Interaction], durations: Sequence[int]) -> list[tup
     return _highest(
         [(turn.duration_us, turn.event_id) for turn in turns if turn.duration_us >= least]
     )
+
+
+def _newest(observed: Sequence[Observation]) -> list[tuple[int, str]]:
+    return _highest([(each.ts_us, each.event_id) for each in observed])
 
 
 def _highest(candidates: list[tuple[int, str]]) -> list[tuple[int, str]]:

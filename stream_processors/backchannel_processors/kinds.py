@@ -18,10 +18,10 @@ from backchannel_processors.rule import (
     RatioRule,
     ThresholdRule,
 )
-from backchannel_processors.rule_metrics import METRICS, Metric
+from backchannel_processors.rule_metrics import METRICS, Metric, exemplars_of
 from backchannel_processors.series_view import SeriesView
 
-__all__ = ["Finding", "find", "find_silence", "needs"]
+__all__ = ["Finding", "exemplars", "find", "find_silence", "needs"]
 
 _HOUR_S = 3_600
 _DAY_S = 86_400
@@ -60,6 +60,18 @@ def find(rule: AnyRule, view: SeriesView) -> tuple[Finding, ...]:
             return (_change(rule, view),)
         case NoDataRule():
             return ()
+
+
+def exemplars(rule: AnyRule, view: SeriesView, finding: Finding) -> list[str]:
+    """Returns ids of events that show what the rule found, the worst first."""
+    match rule:
+        case ThresholdRule() | ChangeRule() | BudgetRule():
+            name = METRICS[rule.metric].exemplars
+        case RatioRule() | BurnRateRule():
+            name = exemplars_of(rule.part)
+        case NoDataRule():
+            name = ""
+    return view.exemplars(name, finding.window_s)
 
 
 def find_silence(rule: NoDataRule, seen_us: int, read_us: int) -> Finding:

@@ -18,6 +18,7 @@ __all__ = [
     "LABELS_MAX",
     "OTHER",
     "SUM_MAX",
+    "Exemplar",
     "Measures",
     "Tally",
     "bounded",
@@ -52,15 +53,16 @@ class Tally:
         "distributions",
         "exemplars",
         "labelled",
-        "newest_event_at_us",
+        "newest",
         "scores",
         "sums",
         "weight",
     )
 
-    def __init__(self, weight: int, newest_event_at_us: int) -> None:
+    def __init__(self, weight: int, newest: Exemplar) -> None:
         self.weight = weight
-        self.newest_event_at_us = newest_event_at_us
+        self.newest = newest
+        """Event time and id of the newest event."""
         self.sums: dict[str, int] = {}
         self.labelled: dict[str, dict[str, int]] = {}
         self.distributions: dict[str, Values] = {}
@@ -76,7 +78,8 @@ class Measures(msgspec.Struct, array_like=True):
     Sparse: a measure of which no event spoke is not there.
     """
 
-    newest_event_at_us: int = 0
+    newest: Exemplar = (0, "")
+    """Event time and id of the newest event; of several at that time, of the one last by id."""
     sums: dict[str, int] = {}
     labelled: dict[str, dict[str, int]] = {}
     """Counts by label, by measure."""
@@ -112,6 +115,10 @@ class Measures(msgspec.Struct, array_like=True):
     @property
     def errors(self) -> int:
         return self.sums.get("errors", 0)
+
+    @property
+    def newest_event_at_us(self) -> int:
+        return self.newest[0]
 
     @property
     def late(self) -> int:
@@ -157,7 +164,7 @@ class Measures(msgspec.Struct, array_like=True):
         """Adds events, and keeps the bound on labels: of too many the first by name stay, which
         does not depend on any order."""
         times = tally.weight
-        self.newest_event_at_us = max(self.newest_event_at_us, tally.newest_event_at_us)
+        self.newest = max(self.newest, tally.newest)
         sums = self.sums
         for name, n in tally.sums.items():
             sums[name] = sums.get(name, 0) + n * times
@@ -219,7 +226,7 @@ class Measures(msgspec.Struct, array_like=True):
         ``new`` must contain everything that ``old`` does: states only grow, so the extremes need
         no second look.
         """
-        self.newest_event_at_us = max(self.newest_event_at_us, new.newest_event_at_us)
+        self.newest = max(self.newest, new.newest)
         _exchange_counts(self.sums, old.sums, new.sums)
         for name, counts in new.labelled.items():
             known = self.labelled.setdefault(name, {})

@@ -189,7 +189,7 @@ class MergePartition:
         if self._is_forgotten(partial.origin, partial.window_start):
             return
         if self._put(partial, offset) and partial.origin == LIVE:
-            self._book.changed(partial.grouping, partial.dims)
+            self._book.changed(partial.grouping, partial.dims, partial.measures.newest)
 
     def _put(self, partial: Partial, offset: int) -> bool:
         origin = self._origin_of(partial.origin)

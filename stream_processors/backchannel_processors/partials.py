@@ -13,7 +13,7 @@ from backchannel_processors.measures import Measures
 
 __all__ = ["VERSION", "Bundle", "Notice", "Partial", "Progress", "decode_bundle", "encode_bundle"]
 
-VERSION = 2
+VERSION = 3
 """Version of the records on ``chat.partials`` and of the states on the changelogs."""
 
 

@@ -17,6 +17,8 @@ __all__ = ["Distribution", "Identity", "Row", "Score", "Standing", "row", "seal_
 
 _COST_MAX = 2**127 - 1
 _PERCENTILES = (500, 900, 950, 990)
+_EXEMPLARS = ("slowest", "costliest", "failing")
+"""Those that stand in a row; the others are kept for alerts alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +201,10 @@ def _content(measures: Measures) -> dict[str, Any]:
     for name, marks in measures.distinct.items():
         registers = fields[name] = registers_of(marks)
         fields[f"active_{name}"] = estimated(registers)
-    for name, exemplars in measures.exemplars.items():
-        fields[name] = tuple(event_id for _, event_id in exemplars)
+    for name in _EXEMPLARS:
+        exemplars = measures.exemplars.get(name)
+        if exemplars:
+            fields[name] = tuple(event_id for _, event_id in exemplars)
     return fields
 
 

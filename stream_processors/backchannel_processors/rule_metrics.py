@@ -21,6 +21,7 @@ __all__ = [
     "Aggregate",
     "Metric",
     "Totals",
+    "exemplars_of",
     "quantity",
     "slow_quantity",
 ]
@@ -100,6 +101,21 @@ QUANTITIES: Mapping[str, Callable[[Measures], int]] = {
 
 _SLOW = "slow:"
 
+_EXEMPLARS = {
+    "latency_sum_us": "slowest",
+    "latency_count": "slowest",
+    "ttft_sum_us": "slowest",
+    "errors": "failing",
+    "http_4xx": "failing",
+    "http_5xx": "failing",
+    "cost_picousd": "costliest",
+    "tokens": "costliest",
+    "input_tokens": "costliest",
+    "output_tokens": "costliest",
+    "unpriced": "unpriced",
+    "rating_sum": "lowest_rated",
+}
+
 
 def slow_quantity(over_us: int) -> str:
     """Returns the name of the number of turns that took longer than ``over_us``.
@@ -116,6 +132,11 @@ def quantity(name: str) -> Callable[[Measures], int]:
         return QUANTITIES[name]
     bound = bucket_of(int(name.removeprefix(_SLOW)))
     return lambda measures: sum(n for b, n in measures.latency_buckets.items() if b > bound)
+
+
+def exemplars_of(name: str) -> str:
+    """Returns as what events are kept that show what a quantity is about; empty for none."""
+    return "slowest" if name.startswith(_SLOW) else _EXEMPLARS.get(name, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +156,11 @@ class Metric:
     """Its value when it cannot be told from sums."""
     is_total: bool = False
     """It is itself a sum: twice the time, twice the value. A budget needs one."""
+
+    @property
+    def exemplars(self) -> str:
+        """As what events are kept that show what it is about; empty for none."""
+        return exemplars_of((self.needs or (self.samples,))[0])
 
     def is_sum(self, agg: Aggregate) -> bool:
         """Says whether it can be told from sums, and so over any span."""

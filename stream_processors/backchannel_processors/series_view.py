@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from backchannel_processors.frames import Calendar, Fixed, Frame
 from backchannel_processors.groupings import Dims
 from backchannel_processors.history import History, Past
-from backchannel_processors.measures import Measures, merged
+from backchannel_processors.measures import Exemplar, Measures, merged
 from backchannel_processors.rule_metrics import quantity
 
 __all__ = ["SeriesView"]
@@ -37,8 +37,9 @@ class SeriesView:
         newest_s = self._held[-1][0] + _BASE_S if self._held else 0
         self.end_s = max(newest_s, reached_us // 1_000_000 // _BASE_S * _BASE_S)
         """Where every span ends: Unix seconds."""
-        self.newest_event_at_us = max((m.newest_event_at_us for _, m in self._held), default=0)
-        in_time_us = min(self.newest_event_at_us, newest_s * 1_000_000)
+        self.newest: Exemplar = max((m.newest for _, m in self._held), default=(0, ""))
+        """Event time and id of its newest event."""
+        in_time_us = min(self.newest[0], newest_s * 1_000_000)
         self.at_us = max(in_time_us, min(reached_us, self.end_s * 1_000_000))
         """The event time that the series has come to."""
 
@@ -50,6 +51,14 @@ class SeriesView:
             known = inside[0] if len(inside) == 1 else merged(inside)
             self._spans[window_s] = known
         return known
+
+    def exemplars(self, name: str, window_s: int) -> list[str]:
+        """Returns ids of events of the last ``window_s`` seconds, as far as windows are held: those
+        that were chosen as ``name``, the worst first; else the newest one of each window."""
+        inside = self._inside(window_s)
+        found = {each for measures in inside for each in measures.exemplars.get(name, ())}
+        found = found or {measures.newest for measures in inside}
+        return [event_id for _, event_id in sorted(found, reverse=True) if event_id]
 
     def totals(self, names: Iterable[str], window_s: int, frame: Fixed) -> dict[str, int]:
         """Returns sums of quantities over the last ``window_s`` seconds. The oldest stretch counts

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from backchannel_processors.groupings import Dims
+from backchannel_processors.measures import Exemplar
 from backchannel_processors.partials import VERSION
 from backchannel_processors.states import Entry, decode_state, encode_state
 
-__all__ = ["SEEN_MAX", "STEP_US_MAX", "SilenceWatch"]
+__all__ = ["SEEN_MAX", "STEP_US_MAX", "Seen", "SilenceWatch"]
 
 STEP_US_MAX = 30_000_000
 
@@ -31,9 +32,18 @@ class _Key(msgspec.Struct, array_like=True, frozen=True):
     dims: Dims = ()
 
 
-class _At(msgspec.Struct, array_like=True, frozen=True):
-    v: int
+class Seen(msgspec.Struct, array_like=True, frozen=True):
+    """When a series was heard of last."""
+
     at_us: int
+    """On the clock of the watch."""
+    newest: Exemplar = (0, "")
+    """Event time and id of its newest event."""
+
+
+class _SeenState(msgspec.Struct, array_like=True, frozen=True):
+    v: int
+    seen: Seen
 
 
 _CLOCK_KEY = _Key("quiet")
@@ -48,19 +58,21 @@ class SilenceWatch:
         """How long everything has been read, all in all."""
         self.without_room = 0
         self._read_us: int | None = None
-        self._seen: dict[SeriesKey, int] = {}
-        self._saved: dict[SeriesKey, int] = {}
+        self._seen: dict[SeriesKey, Seen] = {}
+        self._saved: dict[SeriesKey, Seen] = {}
         self._unsaved: dict[_Key, None] = {}
 
-    def saw(self, series: SeriesKey) -> None:
-        """Notes that a series has just been heard of."""
-        if series not in self._seen and len(self._seen) >= SEEN_MAX:
+    def saw(self, series: SeriesKey, newest: Exemplar = (0, "")) -> None:
+        """Notes that a series has just been heard of, and its newest event."""
+        known = self._seen.get(series)
+        if known is None and len(self._seen) >= SEEN_MAX:
             self.without_room += 1
             return
-        self._seen[series] = self.clock_us
-        saved_us = self._saved.get(series)
-        if saved_us is None or self.clock_us - saved_us >= _SAVE_EVERY_US:
-            self._saved[series] = self.clock_us
+        seen = Seen(self.clock_us, max(newest, known.newest) if known else newest)
+        self._seen[series] = seen
+        saved = self._saved.get(series)
+        if saved is None or seen.at_us - saved.at_us >= _SAVE_EVERY_US:
+            self._saved[series] = seen
             self._unsaved[_Key("seen", *series)] = None
 
     def advance(self, read_us: int) -> bool:
@@ -74,8 +86,8 @@ class SilenceWatch:
         self._unsaved[_CLOCK_KEY] = None
         return True
 
-    def items(self) -> Mapping[SeriesKey, int]:
-        """Returns when each series was heard of last, on this clock."""
+    def items(self) -> Mapping[SeriesKey, Seen]:
+        """Returns when each series was heard of last."""
         return self._seen
 
     def forget(self, series: SeriesKey) -> None:
@@ -88,10 +100,10 @@ class SilenceWatch:
         """Yields what is to be written since the last call."""
         for key in self._unsaved:
             if key == _CLOCK_KEY:
-                yield encode_state(key), encode_state(_At(VERSION, self.clock_us))
+                yield encode_state(key), encode_state(_SeenState(VERSION, Seen(self.clock_us)))
             else:
-                at_us = self._saved.get((key.grouping, key.dims))
-                value = None if at_us is None else encode_state(_At(VERSION, at_us))
+                seen = self._saved.get((key.grouping, key.dims))
+                value = None if seen is None else encode_state(_SeenState(VERSION, seen))
                 yield encode_state(key), value
         self._unsaved.clear()
 
@@ -107,8 +119,8 @@ class SilenceWatch:
             self._seen.pop(series, None)
             self._saved.pop(series, None)
             return
-        at_us = decode_state(value, _At).at_us
+        seen = decode_state(value, _SeenState).seen
         if place == _CLOCK_KEY:
-            self.clock_us = max(self.clock_us, at_us)
-        else:
-            self._seen[series] = self._saved[series] = max(self._seen.get(series, 0), at_us)
+            self.clock_us = max(self.clock_us, seen.at_us)
+        elif series not in self._seen or seen.at_us >= self._seen[series].at_us:
+            self._seen[series] = self._saved[series] = seen

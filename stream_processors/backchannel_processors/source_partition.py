@@ -485,7 +485,7 @@ class SourcePartition:
         for cell in self._fresh:
             tallies = counted(cell.fresh) if cell.fresh else []
             if cell.fresh_late:
-                late = Tally(1, 0)
+                late = Tally(1, (0, ""))
                 late.sums["late"] = cell.fresh_late
                 cell.fresh_late = 0
                 tallies.append(late)

@@ -237,7 +237,8 @@ async def test_alerts_tail_from_start_prints_records_as_they_are(
 async def test_an_alert_is_listed_taken_and_silenced(
     kafka: BrokerProcess, alerts: AIOKafkaProducer
 ) -> None:
-    alert = an_alert(3).model_copy(update={"alert_id": "desk-1", "rule": "desk-rule"})
+    tipped = {"trigger_event_id": "e-9", "exemplars": ["e-9", "e-4"]}
+    alert = an_alert(3).model_copy(update={"alert_id": "desk-1", "rule": "desk-rule"} | tipped)
     await alerts.send_and_wait("chat.alerts", alert.model_dump_json().encode(), key=b"desk-1")
     env = environment(BACKCHANNEL_KAFKA=kafka.bootstrap)
 
@@ -249,6 +250,9 @@ async def test_an_alert_is_listed_taken_and_silenced(
     assert "desk-rule is taken care of by ann" in await asked("ack", "desk", "--by", "ann")
     said = await asked("silence", "desk-rule", "--where.tenant", "acme", "--for", "1h")
     listed = [json.loads(line) for line in (await asked("list", "-f", "json")).splitlines()]
+    shown = await asked("show", "desk-1")
+    assert "trigger    e-9 at" in shown
+    assert "events     e-9\n           e-4" in shown
     (found,) = [each for each in listed if each["alert_id"] == "desk-1"]
     assert "taken by ann; silenced until" in found["care"]
     await asked("silence", "--end", said[:12], "--by", "bob")

@@ -79,7 +79,7 @@ class World:
             case 4:
                 self.event_s += chance.choice((20, 40, 120, 1_800))
             case 5:
-                self.book.changed("tenant", ("a",))  # a repeat
+                self.book.changed("tenant", ("a",), (0, ""))  # a repeat
             case 6:
                 self.read_us += chance.choice((5, 20, 400)) * SECOND_US
             case 7:
@@ -95,7 +95,7 @@ class World:
         start = at_us // SECOND_US // 10 * 10
         new = measures(turns, errors=turns * failed, at_us=at_us)
         self.windows.setdefault(start, Measures()).add(new)
-        self.book.changed("tenant", ("a",))
+        self.book.changed("tenant", ("a",), new.newest)
 
     def let_go(self) -> None:
         """Folds old windows, in one checkpoint with the past that they become."""

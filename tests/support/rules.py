@@ -33,7 +33,7 @@ def measures(
 ) -> Measures:
     """Returns what some turns that are all alike make."""
     made = Measures(
-        newest_event_at_us=at_us,
+        newest=(at_us, f"event-{(at_us - NOON_US) // SECOND_US}"),
         sums={"count": count, "errors": errors, "input_tokens": tokens},
     )
     if count:
@@ -65,7 +65,7 @@ class Series:
         start = at_us // SECOND_US // 10 * 10
         new = measures(count, latency_us, errors=errors, tokens=tokens, at_us=at_us)
         self.windows.setdefault(start, Measures()).add(new)
-        self.book.changed("tenant", ("a",))
+        self.book.changed("tenant", ("a",), new.newest)
         return self.decide(at_us)
 
     def silent_until(self, second: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""`backchannel alerts list|silence|ack`: what fires, and what somebody says to it."""
+"""`backchannel alerts list|show|silence|ack`: what fires, and what somebody says to it."""
 
 import asyncio
 import getpass
@@ -13,7 +13,7 @@ from backchannel_deploy.errors import UserError
 if TYPE_CHECKING:
     from backchannel.events import Ack, Alert, Silence
 
-__all__ = ["ack", "list_alerts", "silence"]
+__all__ = ["ack", "list_alerts", "show_alert", "silence"]
 
 _SECOND_US = 1_000_000
 
@@ -36,6 +36,24 @@ def list_alerts(
         A table for people, or a JSON object a line.
     """
     asyncio.run(_audit(format) if audit else _list(format, with_over=all))
+
+
+def show_alert(
+    alert_id: str,
+    /,
+    *,
+    format: Annotated[Literal["text", "json"], Parameter(alias="-f")] = "text",  # noqa: A002
+) -> None:
+    """Print all of one alert: what tipped it, events that show what it is about, the evidence.
+
+    Parameters
+    ----------
+    alert_id
+        Its id, or the beginning of it, as `backchannel alerts list` prints it.
+    format
+        Lines for people, or the record's own JSON.
+    """
+    asyncio.run(_show(alert_id, as_json=format == "json"))
 
 
 def silence(
@@ -122,6 +140,50 @@ async def _list(form: str, *, with_over: bool) -> None:
             _care(alert, acks, silences, now_us),
         )
     Console().print(table if chosen else "Nothing fires.")
+
+
+async def _show(alert_id: str, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from backchannel.events import Ack, Silence
+    from backchannel_deploy.cli.alert_line import alert_line
+    from backchannel_deploy.control import desk
+
+    async with desk() as at:
+        alert = _the_one(list((await at.alerts()).values()), alert_id, "list --all")
+        controls = await at.controls()
+    if as_json:
+        print(alert.model_dump_json())
+        return
+    acks = [each for each in controls if isinstance(each, Ack)]
+    silences = [each for each in controls if isinstance(each, Silence)]
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(alert_line(alert))
+    facts = {
+        "id": f"{alert.alert_id}, transition {alert.transition}",
+        "since": _instant(alert.starts_at_us),
+        "over": f"{_instant(alert.ends_at_us)} ({alert.reason})" if alert.ends_at_us else "",
+        "care": _care(alert, acks, silences, _now_us()),
+        "trigger": f"{alert.trigger_event_id} at {_instant(alert.trigger_event_at_us)}",
+        "events": "\n".join(alert.exemplars),
+        **alert.annotations,
+    }
+    for name, told in facts.items():
+        for number, line in enumerate(told.splitlines()):
+            console.print(f"{'' if number else name:<10}", line, markup=False)
+
+
+def _the_one(alerts: list["Alert"], alert_id: str, shown_by: str) -> "Alert":
+    """Returns the alert whose id begins like that.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    found = [alert for alert in alerts if alert.alert_id.startswith(alert_id)]
+    if len(found) != 1:
+        several = "Several alerts begin" if found else "No alert begins"
+        raise UserError(f"{several} with {alert_id!r}. See: backchannel alerts {shown_by}")
+    return found[0]
 
 
 def _state(alert: "Alert") -> str:
@@ -232,19 +294,16 @@ async def _ack(alert_id: str, comment: str, by: str) -> None:
 
     async with desk() as at:
         firing = [alert for alert in (await at.alerts()).values() if alert.state == "firing"]
-        found = [alert for alert in firing if alert.alert_id.startswith(alert_id)]
-        if len(found) != 1:
-            several = "Several alerts that fire begin" if found else "No alert that fires begins"
-            raise UserError(f"{several} with {alert_id!r}. See: backchannel alerts list")
+        alert = _the_one(firing, alert_id, "list")
         said = Ack(
-            alert_id=found[0].alert_id,
-            transition=found[0].transition,
+            alert_id=alert.alert_id,
+            transition=alert.transition,
             at_us=_now_us(),
             by=by or getpass.getuser(),
             comment=comment,
         )
         await at.say(said)
-    print(f"{said.alert_id[:8]}: {found[0].rule} is taken care of by {said.by}.")
+    print(f"{said.alert_id[:8]}: {alert.rule} is taken care of by {said.by}.")
 
 
 def _now_us() -> int:

@@ -12,7 +12,7 @@ from importlib.metadata import version as installed
 from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
-from backchannel_deploy.cli.alert_desk import ack, list_alerts, silence
+from backchannel_deploy.cli.alert_desk import ack, list_alerts, show_alert, silence
 from backchannel_deploy.cli.alerts import tail
 from backchannel_deploy.cli.dead import list_letters, requeue, show
 from backchannel_deploy.cli.demo import demo
@@ -69,6 +69,7 @@ for _command, _group in (
     app.command(_command, group=_group, sort_key=len(list(app)))
 _alerts = App(name="alerts", help="Watch the alerts, take care of them, silence them.", group=_LOOK)
 _alerts.command(list_alerts, name="list")
+_alerts.command(show_alert, name="show")
 _alerts.command(tail)
 _alerts.command(silence)
 _alerts.command(ack)

@@ -67,9 +67,14 @@ class Alert(BaseModel):
     """When it began to fire."""
     ends_at_us: TimestampUs | None = None
     trigger_event_id: Label = ""
+    """The newest event that the decision contains, by its time and then its id: the one that tipped
+    it when events are told one by one, else the last of those told together. Of ``no_data`` the
+    last event before the silence. Empty when nothing is known of it."""
     trigger_event_at_us: TimestampUs
-    """Event time of the newest event that the decision contains."""
+    """Its event time."""
     exemplars: Annotated[list[Label], Field(max_length=EXEMPLARS_MAX)] = Field(default_factory=list)
-    """Ids of events that show what it is about, the worst first."""
+    """Ids of events that show what it is about, the worst first: the slowest, the costliest, the
+    failing, the unpriced or the lowest rated ones, as its metric asks; where there is no worst, the
+    newest of each 10 s window. Of each such window three at most."""
     evaluated_at_us: TimestampUs
     """When it was decided: less ``trigger_event_at_us``, the alert's delay."""

@@ -14,6 +14,8 @@ from support.interactions import NOON_US
 from support.rules import NOON, SECOND_US, Series, measures, rule_of
 
 DAY = 86_400
+LAST = (NOON_US - SECOND_US, "the-last-one")
+"""Time and id of the newest event."""
 SINCE_MIDNIGHT = NOON % DAY
 """Seconds from midnight UTC to the noon of these tests."""
 
@@ -198,33 +200,34 @@ class Quiet:
 
     def read(self, second: int) -> list[str]:
         clocks = Clocks(NOON_US, 0, NOON_US + second * SECOND_US)
-        return [a.state for a in self.book.decide(lambda grouping, dims: (), clocks)]
+        self.alerts = self.book.decide(lambda grouping, dims: (), clocks)
+        return [alert.state for alert in self.alerts]
 
 
 def test_a_series_that_falls_silent_is_missed() -> None:
     quiet = Quiet()
-    quiet.book.changed("tenant", ("a",))
+    quiet.book.changed("tenant", ("a",), LAST)
     assert [quiet.read(second) for second in (20, 40)] == [[], []]
     assert quiet.read(60) == ["firing"]
-    quiet.book.changed("tenant", ("a",))
+    quiet.book.changed("tenant", ("a",), LAST)
     assert quiet.read(70) == ["resolved"]
 
 
 def test_an_outage_of_the_workers_is_no_silence() -> None:
     quiet = Quiet()
-    quiet.book.changed("tenant", ("a",))
+    quiet.book.changed("tenant", ("a",), LAST)
     assert quiet.read(3_600) == []
 
 
 def test_a_clock_that_is_set_back_makes_nothing_silent() -> None:
     quiet = Quiet()
-    quiet.book.changed("tenant", ("a",))
+    quiet.book.changed("tenant", ("a",), LAST)
     assert [quiet.read(second) for second in (-7_200, -7_190, -7_180)] == [[], [], []]
 
 
 def test_a_series_is_not_missed_for_ever() -> None:
     quiet = Quiet()
-    quiet.book.changed("tenant", ("a",))
+    quiet.book.changed("tenant", ("a",), LAST)
     told = [state for second in range(20, 4_000, 20) for state in quiet.read(second)]
     assert told == ["firing", "resolved"]
     assert not quiet.book.silence.items()
@@ -232,11 +235,23 @@ def test_a_series_is_not_missed_for_ever() -> None:
 
 def test_silence_outlives_a_restart() -> None:
     quiet, heir = Quiet(), Quiet()
-    quiet.book.changed("tenant", ("a",))
+    quiet.book.changed("tenant", ("a",), LAST)
     quiet.read(20)
     for key, value in quiet.book.changes():
         heir.book.restore_entry(key[2 : key.index(b'"', 2)].decode(), key, value)
     assert [heir.read(second) for second in (20, 40)] == [[], ["firing"]]
+
+
+def test_an_alert_of_silence_names_the_last_event_before_it_even_after_a_restart() -> None:
+    quiet, heir = Quiet(), Quiet()
+    quiet.book.changed("tenant", ("a",), LAST)
+    quiet.read(20)
+    for key, value in quiet.book.changes():
+        heir.book.restore_entry(key[2 : key.index(b'"', 2)].decode(), key, value)
+    heir.read(20)
+    heir.read(40)
+    (fired,) = heir.alerts
+    assert (fired.trigger_event_at_us, fired.trigger_event_id) == LAST
 
 
 # -- frames ------------------------------------------------------------------------------------
