@@ -10,11 +10,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from backchannel.alert_cache import AlertCache
-from backchannel.alert_feed import AlertFeed
 from backchannel.clock import SYSTEM_CLOCK, Clock
 from backchannel.errors import SettingsError
-from backchannel.events import BudgetState, new_event_id
+from backchannel.events import new_event_id
 from backchannel.events.topics import CONTENT
 from backchannel.forks import (
     at_end_of_child,
@@ -26,7 +24,6 @@ from backchannel.outlet import Outlet
 from backchannel.prices import PriceBook, own_rates
 from backchannel.recorder import Recorder
 from backchannel.request import Request
-from backchannel.sending.content import ContentIntake
 from backchannel.sending.drop_watch import DropWatch, OnDrop
 from backchannel.sending.heartbeat import HealthSource, Heartbeat
 from backchannel.sending.intake import Intake
@@ -42,14 +39,19 @@ from backchannel.settings import (
     privacy_of,
     sampling_of,
 )
+from backchannel.shaping.privacy import Privacy
 from backchannel.shaping.stamps import Stamps
 from backchannel.sigterm import chain_sigterm
 from backchannel.stand_in import stand_in
 from backchannel.vitals import Vitals
 
 if TYPE_CHECKING:
+    from backchannel.alert_cache import AlertCache
+    from backchannel.alert_feed import AlertFeed
+    from backchannel.events import BudgetState
     from backchannel.integrations.prometheus import MetricsApp
     from backchannel.integrations.tally import Tally
+    from backchannel.sending.content import ContentIntake
 
 __all__ = ["BoundProducer", "Producer"]
 
@@ -103,7 +105,7 @@ class Producer(Recorder):
             raise SettingsError(mistakes)
         self._clock = clock
         self._closed = False
-        self._alerts = AlertCache(clock)
+        self._alerts: AlertCache | None = None
         self._alert_feed: AlertFeed | None = None
         self._tally: Tally | None = None
         privacy = privacy_of(self.settings)
@@ -125,20 +127,12 @@ class Producer(Recorder):
         """What else each ``Health`` event says: append a function that returns its fields."""
         if standing_in is not None:
             transport = standing_in.admit(self)
-        self._content = None
-        if self.settings.capture_content and not self.settings.disabled:
-            if content_transport is None and standing_in is not None:
-                content_transport = MemoryTransport()
-            elif content_transport is None and transport is not None:
+        wants_content = self.settings.capture_content and not self.settings.disabled
+        if wants_content and content_transport is None and transport is not None:
+            if standing_in is None:
                 raise SettingsError(["capture_content needs a content_transport beside transport"])
-            self._content = ContentIntake(
-                Intake(self._intake.producer_id, self.settings.content_buffer_bytes_max),
-                content_transport or KafkaTransport(self.settings, CONTENT.name),
-                privacy,
-                self.settings.content_chars_max,
-            )
-            self._content.intake.wake = self._wake
-            self._intake.on_texts = self._content.offer
+            content_transport = MemoryTransport()
+        self._content = self._capture(content_transport, privacy) if wants_content else None
         self._transport = transport or KafkaTransport(self.settings)
         self._thread = self._new_thread()
         self._intake.wake = self._wake
@@ -227,17 +221,24 @@ class Producer(Recorder):
         )
 
     @property
-    def alerts(self) -> AlertCache:
+    def alerts(self) -> "AlertCache":
         """Alerts that fire now and budgets as they are spent, from this process's own memory. The
         first use begins to read them, in a thread of its own; ``alerts.current`` says when all
         that stood there has been read."""
+        if self._alerts is None:
+            # Here and not above: few bots ask, and what it takes to read alerts is slow to import.
+            from backchannel.alert_cache import AlertCache
+
+            self._alerts = AlertCache(self._clock)
         if self._alert_feed is None and not self.settings.disabled and not self._closed:
+            from backchannel.alert_feed import AlertFeed
+
             self._alert_feed = AlertFeed(self.settings, self._alerts)
             if isinstance(self._transport, KafkaTransport):
                 self._alert_feed.start()
         return self._alerts
 
-    def budget(self, user: str = "", *, rule: str = "", **dims: str) -> BudgetState | None:
+    def budget(self, user: str = "", *, rule: str = "", **dims: str) -> "BudgetState | None":
         """Returns how much of a budget is spent: of a user, or of other dimensions, e.g.
         ``tenant="acme"``. Costs no network; ``None`` when no budget of exactly these is known.
 
@@ -318,7 +319,20 @@ class Producer(Recorder):
                 self._content.transport = self._content.transport.for_child()
         self._thread = self._new_thread()
         # The parent's thread is not in the child, and its cache would stand still.
-        self._alerts, self._alert_feed = AlertCache(self._clock), None
+        self._alerts = self._alert_feed = None
+
+    def _capture(self, transport: Transport | None, privacy: Privacy) -> "ContentIntake":
+        from backchannel.sending.content import ContentIntake  # few bots opt in
+
+        content = ContentIntake(
+            Intake(self._intake.producer_id, self.settings.content_buffer_bytes_max),
+            transport or KafkaTransport(self.settings, CONTENT.name),
+            privacy,
+            self.settings.content_chars_max,
+        )
+        content.intake.wake = self._wake
+        self._intake.on_texts = content.offer
+        return content
 
     def _new_thread(self) -> SenderThread:
         heartbeat = Heartbeat(self._intake, self._stamps, self.health_sources, self._clock)

@@ -4,8 +4,9 @@ Everything that parts of the pipeline share stands here and nowhere else; topics
 interface between them. Imports the standard library, pydantic and the clock.
 """
 
-from backchannel.events.alert import ALERT_SCHEMA, Alert
-from backchannel.events.buckets import BUCKET_UPPERS, ZERO_BUCKET, bucket_of, bucket_value, quantile
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from backchannel.events.codec import (
     BATCH_BYTES_MAX,
     LIVE,
@@ -17,16 +18,6 @@ from backchannel.events.codec import (
     open_batch,
     seal,
 )
-from backchannel.events.content import Content
-from backchannel.events.control import (
-    Ack,
-    BudgetState,
-    Silence,
-    control_key,
-    read_budget,
-    read_control,
-)
-from backchannel.events.dead_letter import DEAD_VALUE_BYTES_MAX, DeadLetter
 from backchannel.events.envelope import SCHEMA_VERSION, Envelope
 from backchannel.events.event import EVENT_TYPES, AnyEvent, Event
 from backchannel.events.event_id import new_event_id
@@ -44,14 +35,34 @@ from backchannel.events.turns import (
     ToolCall,
 )
 from backchannel.events.verdict import LINE_BYTES_MAX, Accepted, Rejected, judge
-from backchannel.events.windows import (
-    UNACCOUNTED,
-    WIDTHS_S,
-    WINDOW_SCHEMA,
-    Distribution,
-    Score,
-    Window,
-)
+
+if TYPE_CHECKING:
+    from backchannel.events.alert import ALERT_SCHEMA, Alert
+    from backchannel.events.buckets import (
+        BUCKET_UPPERS,
+        ZERO_BUCKET,
+        bucket_of,
+        bucket_value,
+        quantile,
+    )
+    from backchannel.events.content import Content
+    from backchannel.events.control import (
+        Ack,
+        BudgetState,
+        Silence,
+        control_key,
+        read_budget,
+        read_control,
+    )
+    from backchannel.events.dead_letter import DEAD_VALUE_BYTES_MAX, DeadLetter
+    from backchannel.events.windows import (
+        UNACCOUNTED,
+        WIDTHS_S,
+        WINDOW_SCHEMA,
+        Distribution,
+        Score,
+        Window,
+    )
 
 __all__ = [
     "ALERT_SCHEMA",
@@ -118,3 +129,39 @@ __all__ = [
     "read_control",
     "seal",
 ]
+
+_LATER = {
+    "ALERT_SCHEMA": "alert",
+    "Alert": "alert",
+    "BUCKET_UPPERS": "buckets",
+    "ZERO_BUCKET": "buckets",
+    "bucket_of": "buckets",
+    "bucket_value": "buckets",
+    "quantile": "buckets",
+    "Content": "content",
+    "Ack": "control",
+    "BudgetState": "control",
+    "Silence": "control",
+    "control_key": "control",
+    "read_budget": "control",
+    "read_control": "control",
+    "DEAD_VALUE_BYTES_MAX": "dead_letter",
+    "DeadLetter": "dead_letter",
+    "UNACCOUNTED": "windows",
+    "WIDTHS_S": "windows",
+    "WINDOW_SCHEMA": "windows",
+    "Distribution": "windows",
+    "Score": "windows",
+    "Window": "windows",
+}
+"""What a bot that only tells never uses, by its module: loaded at the first use, since building
+the models of what others write would be a tenth of a bot's `import backchannel`."""
+
+if not TYPE_CHECKING:  # else it would stand for every name that is misspelt
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+        globals()[name] = found
+        return found

@@ -32,7 +32,7 @@ class Silence(BaseModel):
     It covers the alerts that fit everything it names; what it leaves empty, fits.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
     kind: Literal["silence"] = "silence"
     silence_id: _Id
@@ -64,7 +64,7 @@ class Silence(BaseModel):
 class Ack(BaseModel):
     """Somebody takes care of an alert: of this firing of it, not of the next one."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
     kind: Literal["ack"] = "ack"
     alert_id: Label
@@ -85,7 +85,7 @@ Control = Annotated[Silence | Ack, Field(discriminator="kind")]
 class BudgetState(BaseModel):
     """How much of a budget is spent. Its record replaces the one before it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
     kind: Literal["budget"] = "budget"
     alert_id: Label
@@ -119,7 +119,7 @@ class BudgetState(BaseModel):
 
 _KINDS = (b"silence/", b"ack/")
 _BUDGET = b"budget/"
-_control: TypeAdapter[Silence | Ack] = TypeAdapter(Control)
+_control: TypeAdapter[Silence | Ack] = TypeAdapter(Control, config=ConfigDict(defer_build=True))
 
 
 def control_key(control: Silence | Ack | BudgetState) -> bytes:

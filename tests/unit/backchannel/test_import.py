@@ -47,3 +47,19 @@ def test_importing_it_starts_no_thread_and_opens_nothing() -> None:
     )
 
     assert done.stdout.strip() == "1 []"
+
+
+def test_importing_it_builds_no_model_and_loads_nothing_that_only_readers_need() -> None:
+    program = (
+        "import sys\n"
+        "import backchannel\n"
+        "from backchannel.events import EVENT_TYPES\n"
+        "late = ('alert', 'buckets', 'content', 'control', 'dead_letter', 'windows')\n"
+        "print([name for name in late if f'backchannel.events.{name}' in sys.modules],\n"
+        "      [name for name, model in EVENT_TYPES.items() if model.__pydantic_complete__])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout.strip() == "[] []"
