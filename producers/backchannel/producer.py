@@ -367,7 +367,7 @@ class Producer(Recorder):
         return self._intake.stats().held + self._intake.lost - lost_before
 
     def _begin_flush(self, timeout: float) -> "concurrent.futures.Future[int] | None":
-        if not self._thread.started:
+        if not self._has_sender():
             return None
         try:
             return self._thread.flush(timeout)
@@ -382,8 +382,17 @@ class Producer(Recorder):
         self._intake.close()
         if self._content is not None:
             self._content.intake.close()
+        has_sender = self._has_sender()
         atexit.unregister(self._at_exit)
-        return self._thread.close(timeout) if self._thread.started else None
+        return self._thread.close(timeout) if has_sender else None
+
+    def _has_sender(self) -> bool:
+        """Whether somebody sends what is held: another thread's first event may be taken in and
+        its thread not yet have come to wake the sender."""
+        if not self._thread.started and self._intake.holds:
+            with suppress(RuntimeError):  # no thread can be started any more
+                self._wake()
+        return self._thread.started
 
 
 class BoundProducer(Recorder):

@@ -402,6 +402,12 @@ class Intake:
         return self._settled
 
     @property
+    def holds(self) -> bool:
+        """Whether anything is accepted and neither acknowledged nor lost."""
+        with self._lock:
+            return self._accepted > self._settled
+
+    @property
     def lost(self) -> int:
         """Accepted events that are lost so far."""
         return sum(self._dropped[reason] for reason in _AFTER_ACCEPTANCE)

@@ -100,3 +100,43 @@ async def test_a_request_keeps_to_its_time_and_says_what_it_left_behind() -> Non
     assert request.unacknowledged == 1
     assert time.monotonic() - began < 2
     await producer.close(0.1)
+
+
+def track_and_hold_back_the_wake(producer: Producer) -> tuple[threading.Thread, threading.Event]:
+    """A thread whose first event is taken in, but which has not come to wake the sender yet."""
+    taken_in, go_on = threading.Event(), threading.Event()
+    wake = producer._intake.wake
+
+    def wake_later() -> None:
+        taken_in.set()
+        go_on.wait(5)
+        wake()
+
+    producer._intake.wake = wake_later
+    thread = threading.Thread(target=producer.track, args=(Interaction(),))
+    thread.start()
+    assert taken_in.wait(5)
+    producer._intake.wake = wake
+    return thread, go_on
+
+
+def test_closing_delivers_the_first_event_of_another_thread_that_is_still_in_track() -> None:
+    producer = Producer(transport=MemoryTransport(), health_interval_s=0)
+    thread, go_on = track_and_hold_back_the_wake(producer)
+
+    assert producer.close_sync() == 0
+
+    go_on.set()
+    thread.join()
+    assert (producer.stats().acked, dict(producer.stats().dropped)) == (1, {})
+
+
+def test_flushing_delivers_the_first_event_of_another_thread_that_is_still_in_track() -> None:
+    producer = Producer(transport=MemoryTransport(), health_interval_s=0)
+    thread, go_on = track_and_hold_back_the_wake(producer)
+
+    assert producer.flush_sync() == 0
+
+    go_on.set()
+    thread.join()
+    producer.close_sync()
