@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -28,17 +29,67 @@ __all__ = ["sink_factory"]
 pytestmark = pytest.mark.integration
 
 
+Sql = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A broker with every topic, a database with every table, and a sink at work between them."""
+
+    bootstrap: str
+    clickhouse: ClickHouse
+    sink: SinkProcess
+
+
+@pytest.fixture(scope="module")
+def place(
+    shared_endpoint: EndpointProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    """The sink that the tests of this file share: nobody stops it, nobody hurts it."""
+    folder = tmp_path_factory.mktemp("shared")
+    broker = BrokerProcess(folder / "kafka")
+    with fresh_database(shared_endpoint.url) as database, ExitStack() as ending:
+        ending.callback(broker.kill)
+        broker.start()
+        asyncio.run(prepare(broker.bootstrap, database))
+        sink = SinkProcess(broker.bootstrap, database, folder / "sink.log")
+        ending.callback(sink.kill)
+        sink.start()
+        sink.wait_until_logged("partitions_assigned")
+        yield Place(broker.bootstrap, database, sink)
+
+
 @pytest.fixture
-async def kafka_url(private_kafka: Callable[[], BrokerProcess], clickhouse: ClickHouse) -> str:
-    """A broker with every topic; the tables are in ``clickhouse``."""
+def kafka_url(place: Place) -> str:
+    """The broker of the shared sink."""
+    return place.bootstrap
+
+
+@pytest.fixture
+def sql(place: Place) -> Iterator[Sql]:
+    """Asks the tables of the shared sink, which are empty when a test begins."""
+    with closing(place.clickhouse.client()) as client:
+        for table in ("events", "dead_letters"):
+            client.command(f"TRUNCATE TABLE {table}")
+        yield lambda statement: one_row(client, statement)
+
+
+@pytest.fixture
+async def own_place(
+    private_kafka: Callable[[], BrokerProcess], clickhouse: ClickHouse, sink_factory: SinkFactory
+) -> Place:
+    """A place of the test's own, whose sink may be stopped."""
     bootstrap = private_kafka().bootstrap
     await prepare(bootstrap, clickhouse)
-    return bootstrap
+    sink = sink_factory(bootstrap, clickhouse)
+    sink.start()
+    await logged(sink, "partitions_assigned")
+    return Place(bootstrap, clickhouse, sink)
 
 
 @pytest.fixture
-def sql(clickhouse: ClickHouse) -> Iterator[Callable[[str], Any]]:
-    with closing(clickhouse.client()) as client:
+def own_sql(own_place: Place) -> Iterator[Sql]:
+    with closing(own_place.clickhouse.client()) as client:
         yield lambda statement: one_row(client, statement)
 
 
@@ -49,8 +100,6 @@ def one_row(client: Client, statement: str) -> Sequence[Any]:
 
 SUMS = "SELECT count(), sum(input_tokens), sum(output_tokens) FROM events"
 PLACES = "SELECT count() - uniqExact(_partition, _offset, _line) FROM events"
-
-Sql = Callable[[str], Any]
 
 
 async def until(ask: Callable[[], Any], expected: Any, *, every_s: float = 0.25) -> None:
@@ -63,29 +112,17 @@ async def logged(sink: SinkProcess, event: str) -> None:
     await asyncio.to_thread(sink.wait_until_logged, event)
 
 
-@pytest.fixture
-async def sink(kafka_url: str, clickhouse: ClickHouse, sink_factory: SinkFactory) -> SinkProcess:
-    """A running sink that has its partitions."""
-    sink = sink_factory(kafka_url, clickhouse)
-    sink.start()
-    await logged(sink, "partitions_assigned")
-    return sink
-
-
 async def test_stamped_batches_become_rows_with_exactly_their_sums(
-    kafka_url: str, sink: SinkProcess, sql: Sql
+    kafka_url: str, sql: Sql
 ) -> None:
     async with feeder(kafka_url) as bot:
         await bot.send_many(120, 50)
 
     await until(lambda: sql(SUMS), bot.ledger.sums)
     assert sql(PLACES) == (0,)
-    assert sink.stop() == 0
 
 
-async def test_an_event_can_be_queried_within_three_seconds(
-    kafka_url: str, sink: SinkProcess, sql: Sql
-) -> None:
+async def test_an_event_can_be_queried_within_three_seconds(kafka_url: str, sql: Sql) -> None:
     async with feeder(kafka_url) as bot:
         await bot.send(0, 1)
         await until(lambda: sql(SUMS)[0], 1)  # the first block also looks up what is stored
@@ -96,63 +133,62 @@ async def test_an_event_can_be_queried_within_three_seconds(
     assert time.monotonic() - sent_at < 3
 
 
-async def test_a_record_that_came_twice_is_stored_once(
-    kafka_url: str, sink: SinkProcess, sql: Sql
-) -> None:
-    async with feeder(kafka_url) as bot:
+async def test_a_record_that_came_twice_is_stored_once(own_place: Place, own_sql: Sql) -> None:
+    sink = own_place.sink
+    async with feeder(own_place.bootstrap) as bot:
         batch = await bot.send(3, 10)
         await bot.send_sealed(3, batch)
         await bot.send(3, 10)
 
-    await until(lambda: sql(SUMS)[0], 20)
+    await until(lambda: own_sql(SUMS)[0], 20)
     sink.stop()
     assert '"duplicate": 10' in sink.log()
-    assert sql(SUMS) == bot.ledger.sums
+    assert own_sql(SUMS) == bot.ledger.sums
 
 
 async def test_a_record_that_comes_again_after_a_restart_is_stored_once(
-    kafka_url: str, sink: SinkProcess, sql: Sql
+    own_place: Place, own_sql: Sql
 ) -> None:
-    async with feeder(kafka_url) as bot:
+    sink = own_place.sink
+    async with feeder(own_place.bootstrap) as bot:
         batch = await bot.send(3, 10)
-        await until(lambda: sql(SUMS)[0], 10)
+        await until(lambda: own_sql(SUMS)[0], 10)
         sink.stop()
         await bot.send_sealed(3, batch)
         await bot.send(3, 1)
         sink.start()
-        await until(lambda: sql(SUMS)[0], 11)
+        await until(lambda: own_sql(SUMS)[0], 11)
 
-    assert sql(SUMS) == bot.ledger.sums
+    assert own_sql(SUMS) == bot.ledger.sums
 
 
 async def test_a_repeat_is_known_by_its_header_whatever_producer_its_lines_name(
-    kafka_url: str, sink: SinkProcess, sql: Sql
+    own_place: Place, own_sql: Sql
 ) -> None:
-    async with feeder(kafka_url) as bot:
+    sink = own_place.sink
+    async with feeder(own_place.bootstrap) as bot:
         batch = seal([encode_event(Interaction())], producer_id=bot.producer_id, pseq=1)
         await bot.send_sealed(3, batch)
-        await until(lambda: sql(SUMS)[0], 1)
+        await until(lambda: own_sql(SUMS)[0], 1)
         sink.stop()
         await bot.send_sealed(3, batch)
         sink.start()
         stored = sink.logged("block_stored") + 1
         await asyncio.to_thread(sink.wait_until_logged, "block_stored", times=stored)
 
-    assert sql(SUMS)[0] == 1
+    assert own_sql(SUMS)[0] == 1
 
 
-async def test_a_missing_record_of_a_producer_is_reported_as_lost(
-    kafka_url: str, sink: SinkProcess, sql: Sql
-) -> None:
-    async with feeder(kafka_url) as bot:
+async def test_a_missing_record_of_a_producer_is_reported_as_lost(place: Place, sql: Sql) -> None:
+    async with feeder(place.bootstrap) as bot:
         await bot.send(3, 1)
         bot.seal(3, bot.events(1))
         bot.seal(3, bot.events(1))
         await bot.send(3, 1)
 
-    await logged(sink, "records_lost")
+    await logged(place.sink, "records_lost")
     await until(lambda: sql(SUMS)[0], 2)
-    assert '"records": 2' in sink.log()
+    assert '"records": 2' in place.sink.log()
 
 
 GARBAGE = {
@@ -167,7 +203,7 @@ GARBAGE = {
 
 
 async def test_garbage_of_every_kind_becomes_dead_letters_and_good_lines_rows(
-    kafka_url: str, sink: SinkProcess, sql: Sql
+    kafka_url: str, sql: Sql
 ) -> None:
     async with feeder(kafka_url) as bot:
         await bot.send(5, 10)
@@ -193,11 +229,11 @@ async def test_garbage_of_every_kind_becomes_dead_letters_and_good_lines_rows(
     [b'"input_tokens":1099511627777', b'"duration_us":-1', b'"status":"great"', b'"seq":"x"'],
 )
 async def test_a_stamp_that_promises_too_much_is_found_out(
-    kafka_url: str, sink: SinkProcess, sql: Sql, wrong: bytes
+    kafka_url: str, sql: Sql, wrong: bytes
 ) -> None:
     good = encode_event(Interaction())
     async with feeder(kafka_url) as feed:
-        batch = seal([good, good[:-1] + b"," + wrong + b"}"], producer_id="liar", pseq=1)
+        batch = seal([good, good[:-1] + b"," + wrong + b"}"], producer_id=feed.producer_id, pseq=1)
         await feed.send_sealed(5, batch)
 
     await until(lambda: sql("SELECT count() FROM events"), (1,))
@@ -205,7 +241,7 @@ async def test_a_stamp_that_promises_too_much_is_found_out(
 
 
 async def test_a_dead_letter_keeps_the_first_half_megabyte_with_length_and_hash(
-    kafka_url: str, sink: SinkProcess, sql: Sql
+    kafka_url: str, sql: Sql
 ) -> None:
     value = GARBAGE["a line of 2 MB"]
     assert value is not None
@@ -220,9 +256,7 @@ async def test_a_dead_letter_keeps_the_first_half_megabyte_with_length_and_hash(
     )
 
 
-async def test_of_a_mixed_record_only_the_bad_line_is_dead(
-    kafka_url: str, sink: SinkProcess, sql: Sql
-) -> None:
+async def test_of_a_mixed_record_only_the_bad_line_is_dead(kafka_url: str, sql: Sql) -> None:
     async with feeder(kafka_url) as bot:
         good = [encode_event(event) for event in bot.events(2)]
         await bot.kafka.send_and_wait(
@@ -237,7 +271,7 @@ async def test_of_a_mixed_record_only_the_bad_line_is_dead(
 
 @pytest.mark.parametrize("topic", [METRICS.name, ALERTS.name])
 async def test_what_is_no_window_and_no_alert_becomes_a_dead_letter(
-    kafka_url: str, sink: SinkProcess, sql: Sql, topic: str
+    kafka_url: str, sql: Sql, topic: str
 ) -> None:
     async with feeder(kafka_url) as bot:
         for value in (None, b"", b"{]", b'{"count":-1}'):
@@ -248,14 +282,14 @@ async def test_what_is_no_window_and_no_alert_becomes_a_dead_letter(
 
 
 async def test_a_record_on_the_dead_letter_topic_is_never_diverted_again(
-    kafka_url: str, sink: SinkProcess, sql: Sql
+    kafka_url: str, sql: Sql
 ) -> None:
     async with feeder(kafka_url) as bot:
-        await bot.kafka.send_and_wait("chat.dead", b"\xff somebody else's", partition=0)
+        sent = await bot.kafka.send_and_wait("chat.dead", b"\xff somebody else's", partition=0)
 
     eventually(
         lambda: sql("SELECT topic, offset FROM dead_letters FINAL LIMIT 1 UNION ALL SELECT '', 0"),
-        ("chat.dead", 0),
+        ("chat.dead", sent.offset),
     )
     await asyncio.sleep(2)
     assert sql("SELECT count() FROM dead_letters FINAL") == (1,)
@@ -325,13 +359,11 @@ async def test_the_sink_waits_for_tables_and_topics(
         await until(lambda: one_row(client, SUMS), bot.ledger.sums)
 
 
-async def test_a_line_that_tells_a_secret_is_in_no_log(
-    kafka_url: str, sink: SinkProcess, sql: Sql
-) -> None:
-    async with feeder(kafka_url) as bot:
+async def test_a_line_that_tells_a_secret_is_in_no_log(place: Place, sql: Sql) -> None:
+    async with feeder(place.bootstrap) as bot:
         secret = b'{"event_type":"exposure","user_id":"canary-7c1","x":canary-7c1}'
         await bot.kafka.send_and_wait(EVENTS.name, secret, partition=0)
 
     await until(lambda: sql("SELECT count() FROM dead_letters FINAL"), (1,))
-    assert "canary-7c1" not in sink.log()
+    assert "canary-7c1" not in place.sink.log()
     assert sql("SELECT countIf(reason LIKE '%canary%') FROM dead_letters") == (0,)
