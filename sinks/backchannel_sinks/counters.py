@@ -20,6 +20,8 @@ class Counters:
     blocks: int = 0
     lost_records: int = 0
     """Records missing between the numbers of their producers."""
+    retries: int = 0
+    """Attempts at a block that have to be made again."""
     unknown_fields: int = 0
     """Fields that this version does not know and left out."""
 

@@ -6,14 +6,18 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from prometheus_client.core import Metric
 
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events.topics import CONTROL
+from backchannel.probes.agent import agent_metrics
+from backchannel.probes.server import ProbeServer
 from backchannel.security import KafkaSecurity
 from backchannel_sinks.clickhouse.connection import connect
 from backchannel_sinks.clickhouse.store import ClickHouseStore
@@ -43,9 +47,45 @@ async def run_sink(settings: SinkSettings, stop: asyncio.Event) -> None:
         SettingsError: the settings of the Kafka connection are wrong.
     """
     security = KafkaSecurity.from_env().aiokafka()
-    consumer = await _connected(settings, security, stop)
-    if consumer is None:
-        return
+    state = _State()
+    # What can't go on ends: a process that answers is alive.
+    probes = ProbeServer(
+        settings.probe_host,
+        settings.sink_port,
+        dead=lambda: "",
+        unready=state.unready,
+        collect=state.collect,
+    )
+    await probes.start()
+    try:
+        consumer = await _connected(settings, security, stop, state)
+        if consumer is not None:
+            await _store(settings, security, stop, consumer, state)
+    finally:
+        await probes.stop()
+
+
+class _State:
+    """What the probes say: first of Kafka that is awaited, then of the sink."""
+
+    def __init__(self) -> None:
+        self.awaited = "starting"
+        self.sink: SinkConsumer | None = None
+
+    def unready(self) -> str:
+        return self.awaited if self.sink is None else self.sink.unready()
+
+    def collect(self) -> Iterable[Metric]:
+        return agent_metrics([] if self.sink is None else [self.sink.state()])
+
+
+async def _store(
+    settings: SinkSettings,
+    security: dict[str, Any],
+    stop: asyncio.Event,
+    consumer: AIOKafkaConsumer,
+    state: _State,
+) -> None:
     url = settings.clickhouse.get_secret_value()
     store = ClickHouseStore(
         lambda: connect(url, settings.database, answer_timeout_s=settings.sink_insert_timeout_s),
@@ -69,7 +109,8 @@ async def run_sink(settings: SinkSettings, stop: asyncio.Event) -> None:
     try:
         await dead_letters.start()
         epochs = await _epochs(settings, security)
-        await SinkConsumer(settings, security, consumer, sink, epochs).run(stop)
+        state.sink = SinkConsumer(settings, security, consumer, sink, epochs)
+        await state.sink.run(stop)
     finally:
         report.cancel()
         sink.revoke()
@@ -106,7 +147,7 @@ async def _main(settings: SinkSettings) -> int:
 
 
 async def _connected(
-    settings: SinkSettings, security: dict[str, Any], stop: asyncio.Event
+    settings: SinkSettings, security: dict[str, Any], stop: asyncio.Event, state: _State
 ) -> AIOKafkaConsumer | None:
     """Returns a consumer once Kafka answers and has every topic; ``None`` when told to stop."""
     told = ""
@@ -133,6 +174,7 @@ async def _connected(
         except (KafkaError, OSError) as error:
             why = f"Kafka does not answer ({type(error).__name__})"
         await consumer.stop()
+        state.awaited = why
         if why != told:
             told = why
             log.warning("sink_waiting", why=why)

@@ -1,6 +1,8 @@
 """Settings of the sink: from arguments, else from ``BACKCHANNEL_…``, else these defaults."""
 
-from pydantic import SecretStr
+from typing import Annotated
+
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 __all__ = ["SinkSettings"]
@@ -27,3 +29,7 @@ class SinkSettings(BaseSettings):
     """Records fetched and not inserted, in all partitions; beyond, nothing is fetched."""
     sink_insert_timeout_s: int = 30
     sink_session_timeout_ms: int = 10_000
+    sink_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """Where ``/livez``, ``/readyz`` and ``/metrics`` are answered; nowhere without it."""
+    probe_host: str = "127.0.0.1"
+    """The address for that: this machine alone, unless it is told otherwise."""

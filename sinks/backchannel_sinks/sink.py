@@ -14,11 +14,12 @@ again and inserts under the same token. A member that was frozen meanwhile fails
 import asyncio
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
 from backchannel.clock import Clock
+from backchannel.probes.agent import AgentState
 from backchannel_sinks.block import Block, intent
 from backchannel_sinks.counters import Counters
 from backchannel_sinks.errors import RowsRefusedError, StoreAwayError
@@ -28,6 +29,7 @@ from backchannel_sinks.numbers import ProducerNumbers
 from backchannel_sinks.records import Place, Record
 from backchannel_sinks.rows import Rows
 from backchannel_sinks.seams import DeadLetterTopic, Offsets, Store
+from backchannel_sinks.state import sink_state
 
 __all__ = ["Sink"]
 
@@ -94,6 +96,15 @@ class Sink:
         if lane is None:
             return None  # fetched before the partition was given away
         return lane.offer(records, self._clock.monotonic_us())
+
+    @property
+    def is_away(self) -> bool:
+        """ClickHouse can't be reached: what comes in waits."""
+        return self._away_since_us is not None
+
+    def state(self, ends: Mapping[Place, int]) -> AgentState:
+        """Returns how it is now, given where the logs end."""
+        return sink_state(self._counters, self._lanes.values(), ends, self._clock.now_us())
 
     @property
     def held_bytes(self) -> int:
@@ -239,6 +250,7 @@ class Sink:
             # Nothing is thrown away, other partitions go on, a person is told; it is tried again.
             pause_us = min(RETRY_FIRST_US * 2 ** min(lane.failures, 10), RETRY_MAX_US)
             lane.put_off(self._clock.monotonic_us() + pause_us)
+            self._counters.retries += 1
             log.error("block_stuck", why=str(error), **_facts(block))
             return None
         return rows
@@ -286,6 +298,7 @@ class Sink:
         now_us = self._clock.monotonic_us()
         pause_us = min(RETRY_FIRST_US * 2 ** min(self._failures, 10), RETRY_MAX_US)
         self._failures += 1
+        self._counters.retries += 1
         self._retry_at_us = now_us + round(pause_us * (0.75 + random.random() / 2))
         if self._away_since_us is None:
             self._away_since_us = now_us

@@ -23,6 +23,7 @@ from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
 from backchannel.events import DeadLetter
 from backchannel.events.topics import DEAD
+from backchannel.probes.agent import AgentState
 from backchannel_sinks.block import read_intent
 from backchannel_sinks.errors import FencedError, SinkStoppedError, StoreAwayError
 from backchannel_sinks.feeds import FEEDS
@@ -122,6 +123,21 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._news = asyncio.Event()
         self._last_round = asyncio.Event()
         self._failed: SinkStoppedError | KafkaError | OSError | None = None
+        self._assigned = False
+
+    def unready(self) -> str:
+        """Says what it waits for; nothing when it stores what comes."""
+        if not self._assigned:
+            return "waits for its partitions"
+        return "ClickHouse is away" if self._sink.is_away else ""
+
+    def state(self) -> AgentState:
+        """Returns how it is now."""
+        ends = {
+            Place(each.topic, each.partition): self._consumer.highwater(each) or 0
+            for each in self._consumer.assignment()
+        }
+        return self._sink.state(ends)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Reads and stores until ``stop`` is set; then stores what is held, if that is quick. What
@@ -227,6 +243,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Lets go, between two blocks: the lock is held while one is under way."""
         async with self._sink.lock:
+            self._assigned = False
             self._sink.revoke()
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
@@ -234,6 +251,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         async with self._sink.lock:
             self._sink.revoke()
             if not assigned:
+                self._assigned = True  # others have them all: it stands by
                 return
             try:
                 positions = await self._positions(assigned)
@@ -244,6 +262,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             for place, position in positions.items():
                 self._consumer.seek(TopicPartition(place.topic, place.partition), position.offset)
             self._sink.assign(positions, self._epochs)
+            self._assigned = True
             log.info("partitions_assigned", partitions=len(assigned))
 
     async def _positions(self, assigned: Sequence[TopicPartition]) -> dict[Place, Position]:

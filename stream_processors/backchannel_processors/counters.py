@@ -3,7 +3,7 @@ not_measured, at every moment."""
 
 from dataclasses import asdict, dataclass
 
-__all__ = ["Counters"]
+__all__ = ["Counters", "MergeCounters"]
 
 
 @dataclass(slots=True)
@@ -29,6 +29,8 @@ class Counters:
     """Of those counted: put into the window of the broker's time, their own being impossible."""
     lost_records: int = 0
     """Records that a producer numbered and nobody saw."""
+    repeated_records: int = 0
+    """Records that were delivered again, and skipped: none of their lines is ``received``."""
 
     def balance(self) -> int:
         """Returns received less what became of it: 0, or the law is broken."""
@@ -39,3 +41,21 @@ class Counters:
     def as_fields(self) -> dict[str, int]:
         """Returns the counts by name, for a log line."""
         return asdict(self)
+
+
+@dataclass(slots=True)
+class MergeCounters:
+    """Partials as one process saw them since it started:
+    received = counted + repeated + forgotten."""
+
+    received: int = 0
+    counted: int = 0
+    """News of a series."""
+    repeated: int = 0
+    """Not newer than what is known of the series."""
+    forgotten: int = 0
+    """Of a window that was let go of."""
+    rows: int = 0
+    """Told on ``chat.metrics``."""
+    alerts: int = 0
+    """Transitions told on ``chat.alerts``."""

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from backchannel.events import ALERT_SCHEMA, Alert, control_key
 from backchannel.events.topics import ALERTS, CONTROL, METRICS, PARTIALS
+from backchannel.probes.agent import AgentState, Lag, held
 from backchannel_processors.alerting import AlertBook
+from backchannel_processors.counters import MergeCounters
 from backchannel_processors.errors import StateError
 from backchannel_processors.merge_partition import MergePartition, MergeRules
 from backchannel_processors.outbox_kafka import Message
@@ -54,6 +56,8 @@ class MergeAgent:
         }
         self._saved = Pace(settings.checkpoint_s, tools.clock)
         self._watch = ProgressWatch(self.topic)
+        self._counters = MergeCounters()
+        self._lag = Lag()
 
     async def open(self, partitions: set[int]) -> None:
         """Takes over partitions: restores their states and alerts, commits where they go on.
@@ -71,12 +75,17 @@ class MergeAgent:
             book = AlertBook(self._rules.alerts)
             book.restore(_read_alert(value) for _, value in alerts[partition] if value is not None)
             part = parts[partition] = MergePartition(
-                self._rules, book, next_offset=begins[partition], now_us=now_us
+                self._rules,
+                book,
+                next_offset=begins[partition],
+                now_us=now_us,
+                counters=self._counters,
             )
             part.restore(
                 ((key, value) for key, value in entries[partition] if key is not None), now_us
             )
         offsets = await begin(tools, self.topic, dict(parts))
+        self._lag.looked(await tools.reader.ends(self.topic, partitions))
         await tools.commit(self.topic, offsets)
         if assignment != self._assignments:
             return  # they were given back meanwhile
@@ -88,6 +97,27 @@ class MergeAgent:
         self._parts = parts
         self._open = True
         self._news.set()
+
+    @property
+    def is_open(self) -> bool:
+        """It has the partitions that the group gave it, with their states."""
+        return self._open
+
+    def state(self) -> AgentState:
+        """Returns how it is now."""
+        counted, now_us = self._counters, self._now_us()
+        return AgentState(
+            "merge",
+            counted.received,
+            counted.counted,
+            {"repeated": counted.repeated, "forgotten": counted.forgotten},
+            further={"rows": counted.rows, "alerts": counted.alerts},
+            sizes=held(part.sizes() for part in self._parts.values()),
+            partitions=tuple(
+                self._lag.of(self.topic, number, part.next_offset, now_us)
+                for number, part in self._parts.items()
+            ),
+        )
 
     def use(self, rules: Rules) -> None:
         """Goes on with other rules; what fires under one that is gone is over."""
@@ -115,6 +145,7 @@ class MergeAgent:
         if not self._open or self._parts.get(received.partition) is not part:
             return  # the partition was given back meanwhile
         part.take(received.offset, decode_bundle(received.value or b""), self._now_us())
+        self._lag.took(received.partition, round(received.timestamp * 1_000_000))
         self._news.set()
 
     async def run(self) -> None:
@@ -181,6 +212,7 @@ class MergeAgent:
             await asyncio.sleep(self._idle_check_s)
             parts = self._parts
             ends = await self._tools.reader.ends(self.topic, parts)
+            self._lag.looked(ends)
             if parts is self._parts and self._open:
                 self._watch.look({n: (p.next_offset, ends[n]) for n, p in parts.items()})
                 self._news.set()
@@ -208,7 +240,13 @@ class MergeAgent:
         now_us = self._now_us()
         messages: list[Message] = []
         for partition, part in self._parts.items():
-            messages += _messages(partition, _told(part, now_us, widths_s))
+            rows = _told(part, now_us, widths_s)
+            while chunk := list(islice(rows, _ROWS_PER_RECORD)):
+                self._counters.rows += len(chunk)
+                sealed = seal_rows(chunk)
+                messages.append(
+                    Message(METRICS.name, partition, sealed.value, None, sealed.headers)
+                )
         return messages
 
     async def _post_alerts(self, alerts: Iterable[tuple[int, Alert]]) -> None:
@@ -223,6 +261,7 @@ class MergeAgent:
             )
             for partition, alert in decided
         )
+        self._counters.alerts += len(decided)
         for _, alert in decided:
             self._tools.log.info(
                 f"alert_{'fired' if alert.state == 'firing' else 'resolved'}",
@@ -240,14 +279,6 @@ def _told(part: MergePartition, now_us: int, widths_s: Collection[int]) -> Itera
     for width_s in widths_s:
         yield from part.rows(width_s, now_us)
     yield from part.finals(now_us)
-
-
-def _messages(partition: int, rows: Iterator[Row]) -> list[Message]:
-    messages: list[Message] = []
-    while chunk := list(islice(rows, _ROWS_PER_RECORD)):
-        sealed = seal_rows(chunk)
-        messages.append(Message(METRICS.name, partition, sealed.value, None, sealed.headers))
-    return messages
 
 
 def _read_alert(value: bytes) -> Alert:

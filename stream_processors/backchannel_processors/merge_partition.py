@@ -21,6 +21,7 @@ import msgspec
 
 from backchannel.events import LIVE, WIDTHS_S, Alert, BudgetState
 from backchannel_processors.alerting import STATE_KINDS, AlertBook, Clocks
+from backchannel_processors.counters import MergeCounters
 from backchannel_processors.groupings import Dims
 from backchannel_processors.long_windows import FOLDED_S, PART_S, LongWindows
 from backchannel_processors.measures import Measures, merged
@@ -153,12 +154,19 @@ class MergePartition:
     """All series of one partition of ``chat.partials``. Owned by one task at a time."""
 
     def __init__(
-        self, rules: MergeRules, book: AlertBook, *, next_offset: int, now_us: int
+        self,
+        rules: MergeRules,
+        book: AlertBook,
+        *,
+        next_offset: int,
+        now_us: int,
+        counters: MergeCounters | None = None,
     ) -> None:
         self.next_offset = next_offset
         """Offset of the record that has to come next."""
         self._rules = rules
         self._book = book
+        self._counters = counters or MergeCounters()
         self._origins: dict[str, _Origin] = {}
         self._notices: dict[int, Notice] = {}
         self._heard_us = dict.fromkeys(range(rules.sources), now_us)
@@ -178,6 +186,7 @@ class MergePartition:
         assert offset >= self.next_offset, "records are taken in order"
         self.next_offset = offset + 1
         self._changed = True
+        self._counters.received += len(bundle.partials)
         for partial in bundle.partials:
             self._take_partial(partial, offset, now_us)
         for notice in bundle.notices:
@@ -187,9 +196,13 @@ class MergePartition:
         origin = self._origin_of(partial.origin)
         origin.heard_us = now_us
         if self._is_forgotten(partial.origin, partial.window_start):
-            return
-        if self._put(partial, offset) and partial.origin == LIVE:
-            self._book.changed(partial.grouping, partial.dims, partial.measures.newest)
+            self._counters.forgotten += 1
+        elif not self._put(partial, offset):
+            self._counters.repeated += 1
+        else:
+            self._counters.counted += 1
+            if partial.origin == LIVE:
+                self._book.changed(partial.grouping, partial.dims, partial.measures.newest)
 
     def _put(self, partial: Partial, offset: int) -> bool:
         origin = self._origin_of(partial.origin)
@@ -229,6 +242,15 @@ class MergePartition:
     def needed_end(self) -> int:
         """Where the log of partials ends at least, if the state belongs to it."""
         return max(self.next_offset, self._ahead_offset + 1)
+
+    def sizes(self) -> dict[str, int]:
+        """Returns how much is held in memory, by kind."""
+        windows = [each for origin in self._origins.values() for each in origin.windows.values()]
+        return {
+            "windows": len(windows),
+            "series": sum(map(len, windows)),
+            "origins": len(self._origins),
+        }
 
     @property
     def has_news(self) -> bool:

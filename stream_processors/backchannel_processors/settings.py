@@ -39,6 +39,11 @@ class WorkerSettings(BaseSettings):
     series_max: Annotated[int, Field(ge=1)] = 10_000
     """Series kept apart in one window of one source partition."""
 
+    worker_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """Where ``/livez``, ``/readyz`` and ``/metrics`` are answered; nowhere without it."""
+    probe_host: str = "127.0.0.1"
+    """The address for that: this machine alone, unless it is told otherwise."""
+
     session_timeout_s: Annotated[float, Field(ge=1, le=60)] = 10.0
     """Silence after which Kafka gives the partitions of this worker to another one."""
     fast_flush_s: Annotated[float, Field(gt=0, le=1)] = 0.05

@@ -434,6 +434,21 @@ class SourcePartition:
         series = window.series[grouping.name, dims] = _Series(name, start, grouping.name, dims)
         return series
 
+    @property
+    def watermark_us(self) -> int:
+        """How far live event time has come; 0 before the first event."""
+        return self._origins[LIVE].watermark_us
+
+    def sizes(self) -> dict[str, int]:
+        """Returns how much is held in memory, by kind."""
+        windows = [each for origin in self._origins.values() for each in origin.windows.values()]
+        return {
+            "windows": len(windows),
+            "cells": sum(len(window.cells) for window in windows),
+            "series": sum(len(window.series) for window in windows),
+            "origins": len(self._origins),
+        }
+
     def watch(self, groupings: frozenset[str]) -> None:
         """Has the series of these groupings leave first from now on."""
         self._rules = replace(self._rules, fast=groupings)

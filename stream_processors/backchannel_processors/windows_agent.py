@@ -8,6 +8,7 @@ from faust.types import Message as Received
 
 from backchannel.events import partition_of
 from backchannel.events.topics import EVENTS, PARTIALS
+from backchannel.probes.agent import AgentState, Lag, held
 from backchannel_processors.counters import Counters
 from backchannel_processors.groupings import Dims, series_key
 from backchannel_processors.outbox_kafka import Message
@@ -52,6 +53,7 @@ class WindowsAgent:
         self._watch = ProgressWatch(self.topic)
         self._partition_by_series: dict[tuple[str, Dims], int] = {}
         self._lost_told = 0
+        self._lag = Lag()
 
     async def open(self, partitions: set[int]) -> None:
         """Takes over partitions: restores their states, commits where they go on.
@@ -76,6 +78,7 @@ class WindowsAgent:
                 ((key, value) for key, value in entries[partition] if key is not None), now_us
             )
         offsets = await begin(tools, self.topic, dict(parts))
+        self._lag.looked(await tools.reader.ends(self.topic, partitions))
         await tools.commit(self.topic, offsets)
         if assignment != self._assignments:
             return  # they were given back meanwhile
@@ -83,6 +86,36 @@ class WindowsAgent:
         self._open = True
         self._full.hurry()
         self._news.set()
+
+    @property
+    def is_open(self) -> bool:
+        """It has the partitions that the group gave it, with their states."""
+        return self._open
+
+    def state(self) -> AgentState:
+        """Returns how it is now."""
+        counted, now_us = self.counters, self._tools.clock.now_us()
+        return AgentState(
+            "windows",
+            counted.received,
+            counted.counted,
+            {
+                "duplicate": counted.duplicate,
+                "rejected": counted.rejected,
+                "not_measured": counted.not_measured,
+            },
+            counted.late,
+            {
+                "clamped": counted.clamped,
+                "lost_records": counted.lost_records,
+                "repeated_records": counted.repeated_records,
+            },
+            held(part.sizes() for part in self._parts.values()),
+            tuple(
+                self._lag.of(self.topic, number, part.next_offset, now_us, part.watermark_us)
+                for number, part in self._parts.items()
+            ),
+        )
 
     def watch(self, groupings: frozenset[str]) -> None:
         """Has the series of these groupings leave first from now on: an alert rule watches them."""
@@ -102,14 +135,17 @@ class WindowsAgent:
     async def take(self, received: Received) -> None:
         """Takes the next record."""
         part = self._parts.get(received.partition)
-        if part is None or not await admits(
-            self._tools, self.topic, received.partition, part, received.offset
-        ):
+        if part is None:
+            return
+        if not await admits(self._tools, self.topic, received.partition, part, received.offset):
+            self.counters.repeated_records += 1
             return
         await self._thawed.wait()
         if not self._open or self._parts.get(received.partition) is not part:
             return  # the partition was given back meanwhile
-        part.take(_record(received), self._tools.clock.now_us())
+        record = _record(received)
+        part.take(record, self._tools.clock.now_us())
+        self._lag.took(received.partition, record.broker_time_us)
         self._news.set()
 
     async def run(self) -> None:
@@ -148,6 +184,7 @@ class WindowsAgent:
             parts = self._parts
             asked_us = self._tools.clock.now_us()
             ends = await self._tools.reader.ends(self.topic, parts)
+            self._lag.looked(ends)
             async with self._writing:
                 if parts is not self._parts or not self._open:
                     continue

@@ -3,7 +3,7 @@ doing is done again by the next one."""
 
 import asyncio
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
+from prometheus_client.core import Metric
 
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events.topics import ALERTS, CONTROL, EVENTS, METRICS, PARTIALS
+from backchannel.probes.server import ProbeServer
 from backchannel.security import KafkaSecurity
 from backchannel_processors.errors import RulesError, WorkerError
 from backchannel_processors.faust_app import Group
@@ -30,6 +32,7 @@ from backchannel_processors.shell import Tools
 from backchannel_processors.source_partition import WindowRules
 from backchannel_processors.topics import MERGE_CHANGELOG, WINDOWS_CHANGELOG
 from backchannel_processors.windows_agent import WindowsAgent
+from backchannel_processors.worker_metrics import worker_metrics
 
 __all__ = ["run_worker", "shipped_rules"]
 
@@ -70,8 +73,26 @@ class _Worker:
         self._look_at_rules = asyncio.Event()
         self._log = structlog.get_logger()
         self._stopped = asyncio.Event()
+        self._agents: tuple[WindowsAgent | MergeAgent, ...] = ()
+        self._awaited = ""
+        """What of Kafka is not there yet."""
 
     async def run(self) -> None:
+        # What can't go on ends: a process that answers is alive.
+        probes = ProbeServer(
+            self._settings.probe_host,
+            self._settings.worker_port,
+            dead=lambda: "",
+            unready=self._unready,
+            collect=self._collect,
+        )
+        await probes.start()
+        try:
+            await self._run()
+        finally:
+            await probes.stop()
+
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
@@ -88,6 +109,7 @@ class _Worker:
         tools = Tools(outbox, reader, lambda *args: group.commit(*args))
         windows = WindowsAgent(tools, self._window_rules(), self._settings, merge_partitions=merges)
         merge = MergeAgent(tools, self._merge_rules(sources), self._settings)
+        self._agents = (windows, merge)
 
         async def opened(assigned: dict[str, set[int]]) -> None:
             await windows.open(assigned[windows.topic])
@@ -140,6 +162,15 @@ class _Worker:
                 await reader.stop()
         self._log.info("worker_stopped")
 
+    def _unready(self) -> str:
+        if self._awaited or not self._agents:
+            return self._awaited or "starting"
+        # A worker that there is no partition for is ready as well: it waits for another's.
+        return "" if all(each.is_open for each in self._agents) else "waits for its partitions"
+
+    def _collect(self) -> Iterable[Metric]:
+        return worker_metrics([each.state() for each in self._agents], self._rules_file)
+
     async def _wait_for_topics(self, reader: LogReader) -> tuple[int, int] | None:
         """Returns the partitions of events and of partials when everything is there; ``None`` when
         the worker was stopped before."""
@@ -168,6 +199,7 @@ class _Worker:
             except (KafkaError, OSError) as error:
                 await reader.stop()
                 state = f"no answer from Kafka at {self._settings.kafka} ({type(error).__name__})"
+            self._awaited = state
             if not state:
                 return _counts(found)
             if state != told:

@@ -115,6 +115,8 @@ def test_the_wheel_runs_the_whole_stack_from_its_package_data(wheel: Path, tmp_p
         "BACKCHANNEL_KAFKA_PORT": "0",
         "BACKCHANNEL_KAFKA_CONTROLLER_PORT": "0",
         "BACKCHANNEL_CLICKHOUSE_PORT": "0",
+        "BACKCHANNEL_WORKER_PORT": "0",
+        "BACKCHANNEL_SINK_PORT": "0",
     }
     where = run(python, "-c", "import backchannel_deploy; print(backchannel_deploy.__file__)")
     assert where.startswith(str(tmp_path)), "it is the wheel that runs, not this checkout"

@@ -2,17 +2,19 @@
 
 import asyncio
 import json
+import re
 import time
 import uuid
 from functools import partial
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from backchannel import Producer
 from backchannel.events import LINE_BYTES_MAX, Alert, Interaction, encode_event, seal
-from support.stack import Stack, eventually
+from support.stack import Stack, eventually, eventually_async
 from support.trace import Trace, trace_file
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -153,6 +155,28 @@ async def test_garbage_is_in_dead_letters_with_a_reason_and_good_events_are_stor
         )
         eventually(partial(lambda question: len(stack.sql(question)), found), 1)
         assert reason in stack.sql(found)[0]
+
+
+async def test_the_roles_tell_prometheus_what_they_did_and_an_orchestrator_how_they_are(
+    stack: Stack,
+) -> None:
+    async with Producer(stack.kafka, service="watched") as producer:
+        producer.track(Interaction(model="m"))
+    async with ClientSession() as client:
+
+        async def ask(path: str) -> dict[str, str]:
+            answers = {}
+            for role, url in stack.state["probes"].items():
+                async with client.get(f"{url}/{path}") as answer:
+                    answers[role] = await answer.text()
+            return answers
+
+        async def busy() -> set[str]:
+            told = "".join((await ask("metrics")).values())
+            return set(re.findall(r'agent_processed_total{agent="(\w+)"} [1-9]', told))
+
+        await eventually_async(busy, {"windows", "merge", "sink"})
+        assert await ask("livez") == await ask("readyz") == {"worker": "ok\n", "sink": "ok\n"}
 
 
 def test_sql_prints_a_table_and_an_error_in_one_paragraph(stack: Stack) -> None:

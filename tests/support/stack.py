@@ -35,6 +35,8 @@ class Stack:
             "BACKCHANNEL_KAFKA_PORT": "0",
             "BACKCHANNEL_KAFKA_CONTROLLER_PORT": "0",
             "BACKCHANNEL_CLICKHOUSE_PORT": "0",
+            "BACKCHANNEL_WORKER_PORT": "0",
+            "BACKCHANNEL_SINK_PORT": "0",
             **env,
         }
         self._up: subprocess.Popen[bytes] | None = None

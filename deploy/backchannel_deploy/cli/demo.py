@@ -67,7 +67,12 @@ def demo(
         as_file(files("backchannel_deploy.demo") / "rules.toml") as rules,
     ):
         settings = UpSettings(
-            data_dir=folder, kafka_port=0, kafka_controller_port=0, clickhouse_port=0
+            data_dir=folder,
+            kafka_port=0,
+            kafka_controller_port=0,
+            clickhouse_port=0,
+            worker_port=0,
+            sink_port=0,
         )
         roles = (command("worker", "--rules", str(rules)), command("sink"))
         exit_code = run_up(settings, prepare, console, session=session, roles=roles)

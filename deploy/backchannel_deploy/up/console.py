@@ -75,6 +75,10 @@ def print_addresses(console: Console, running: RunningUp) -> None:
         "[bold green]backchannel is up.[/bold green] Ctrl-C stops it.",
         f"  Kafka       {escape(running.kafka)}",
         f"  ClickHouse  {escape(running.clickhouse_shown)}",
+        *(
+            f"  {'Metrics' if number == 0 else '':<11} {url}/metrics ({name})"
+            for number, (name, url) in enumerate(running.probes.items())
+        ),
         f"  Data, logs  {escape(str(running.data_dir))}",
         "",
         "  Try, in another terminal:",

@@ -5,7 +5,7 @@ user's cache, so that ``backchannel sql`` needs no settings, whatever folder it 
 """
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -29,6 +29,7 @@ class RunningUp:
     data_dir: Path
     version: str
     processes: tuple[ProcessId, ...]
+    probes: dict[str, str] = field(default_factory=dict)  # where each role answers, by its name
 
     @property
     def clickhouse_shown(self) -> str:

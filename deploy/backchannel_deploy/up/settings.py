@@ -31,3 +31,11 @@ class UpSettings(BaseSettings):
     kafka_port: int = 19092
     kafka_controller_port: int = 19093
     clickhouse_port: int = 18123
+    # Where the roles answer /livez, /readyz and /metrics.
+    worker_port: int = 19191
+    sink_port: int = 19192
+
+    @property
+    def role_ports(self) -> dict[str, int]:
+        """The wished port of each role that answers on one, by its name."""
+        return {"worker": self.worker_port, "sink": self.sink_port}

@@ -104,9 +104,7 @@ class Up:
                 "BACKCHANNEL_KAFKA": self._kafka,
                 "BACKCHANNEL_CLICKHOUSE": self._clickhouse,
             }
-            for role in self._roles:
-                self._progress.phase(f"Starting the {role.name}")
-                await self._start(role_spec(role, addresses, self._data_dir))
+            await self._start_roles(addresses)
             self._announce()
             self._keep_logs_small()
         except BaseException:
@@ -158,6 +156,23 @@ class Up:
             await self._start(clickhouse_spec(port, self._clickhouse, self._data_dir))
 
         await self._with_ports({"clickhouse": self._settings.clickhouse_port}, start_on_port)
+
+    async def _start_roles(self, addresses: dict[str, str]) -> None:
+        """Starts all of them at once: each takes some seconds to be given its partitions."""
+        wished = self._settings.role_ports
+        self._choose_ports({r.name: wished[r.name] for r in self._roles if r.name in wished})
+        self._progress.phase(f"Starting {' and '.join(role.name for role in self._roles)}")
+        starts = [
+            asyncio.ensure_future(
+                self._start(role_spec(role, addresses, self._data_dir, self._ports.get(role.name)))
+            )
+            for role in self._roles
+        ]
+        try:
+            await asyncio.gather(*starts)
+        finally:
+            for each in starts:
+                each.cancel()
 
     async def _fetch_jars(self) -> Path:
         cancelled = threading.Event()
@@ -220,6 +235,11 @@ class Up:
             data_dir=self._data_dir.path,
             version=version("backchannel"),
             processes=self._process_ids(),
+            probes={
+                role.name: f"http://{LOOPBACK}:{self._ports[role.name]}"
+                for role in self._roles
+                if role.name in self._ports
+            },
         )
         announce(self._running, self._settings.cache_dir)
 

@@ -141,6 +141,30 @@ async def test_while_clickhouse_is_away_nothing_is_committed_past_the_block() ->
     assert world.commits[-1] == (1, "")
 
 
+async def test_a_sink_says_how_far_it_is_behind_and_what_it_did() -> None:
+    world = World()
+    world.clock.advance(seconds=10)
+    sink = world.sink(Position(0, None))
+    sink.offer(PLACE, [record(0), record(1)])
+    world.away = True
+    await sink.store_due()
+
+    state = sink.state({PLACE: 5})
+    (partition,) = state.partitions
+    assert (partition.lag_records, partition.lag_us) == (5, world.clock.now_us())
+    assert (state.received, state.further["retries"], state.sizes["records"]) == (0, 1, 2)
+    assert sink.is_away
+
+    world.away = False
+    world.clock.advance(seconds=10)
+    await sink.store_due()
+    state = sink.state({PLACE: 5})
+    (partition,) = state.partitions
+    assert (partition.lag_records, partition.lag_us) == (3, 0)
+    assert state.received == state.processed + sum(state.skipped.values()) == 2
+    assert not sink.is_away
+
+
 async def test_a_block_that_clickhouse_refuses_is_judged_and_stored() -> None:
     world = World()
     sink = world.sink(Position(0, None))

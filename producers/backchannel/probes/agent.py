@@ -1,0 +1,143 @@
+"""An agent at one moment: what it has taken in, what became of it, and how far behind it is.
+
+Whatever reads a topic is an agent: windows, merge, sink. They are told alike, so that one board,
+one alert and one query are for all of them.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+__all__ = ["AgentState", "Lag", "PartitionState", "agent_metrics", "held"]
+
+_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """How far one partition is read."""
+
+    topic: str
+    partition: int
+    lag_records: int
+    """Records in the log that nothing has been done with yet."""
+    lag_us: int
+    """How long they wait, about; 0 when there are none."""
+    watermark_us: int | None = None
+    """How far event time has come, where the agent has such a thing. 0: no event yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentState:
+    """``received`` is ``processed`` and ``late`` and everything ``skipped``, at every moment."""
+
+    agent: str
+    received: int
+    processed: int
+    skipped: Mapping[str, int]
+    """By reason."""
+    late: int = 0
+    further: Mapping[str, int] = field(default_factory=dict)
+    """What else the agent counts since it was started, by name."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """How many of each kind it holds in memory."""
+    partitions: tuple[PartitionState, ...] = ()
+
+
+class Lag:
+    """Remembers what it takes to say how far an agent is behind."""
+
+    def __init__(self) -> None:
+        self._ends: dict[int, int] = {}
+        self._taken_us: dict[int, int] = {}
+
+    def took(self, partition: int, broker_us: int) -> None:
+        """Notes when the broker had the record that is taken."""
+        self._taken_us[partition] = broker_us
+
+    def looked(self, ends: Mapping[int, int]) -> None:
+        """Notes where the logs end now."""
+        self._ends.update(ends)
+
+    def of(
+        self,
+        topic: str,
+        partition: int,
+        next_offset: int,
+        now_us: int,
+        watermark_us: int | None = None,
+    ) -> PartitionState:
+        """Returns how far a partition is read, as of the last look at its end. What waits came
+        after the newest record that was taken, so that one's age stands for its own."""
+        records = max(0, self._ends.get(partition, 0) - next_offset)
+        taken_us = self._taken_us.get(partition, now_us)
+        return PartitionState(
+            topic, partition, records, max(0, now_us - taken_us) if records else 0, watermark_us
+        )
+
+
+def held(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Returns the sizes of all parts together."""
+    total: Counter[str] = Counter()
+    for sizes in parts:
+        total.update(sizes)
+    return dict(total)
+
+
+def agent_metrics(states: Iterable[AgentState]) -> Iterator[Metric]:
+    """Yields the metrics of agents, for Prometheus."""
+    known = list(states)
+    yield _counter("received", "What came in", "", {s.agent: {"": s.received} for s in known})
+    yield _counter("processed", "What was used", "", {s.agent: {"": s.processed} for s in known})
+    yield _counter("late", "What came too late", "", {s.agent: {"": s.late} for s in known})
+    yield _counter("skipped", "What was not used", "reason", {s.agent: s.skipped for s in known})
+    yield _counter("further", "What else is counted", "what", {s.agent: s.further for s in known})
+    held = GaugeMetricFamily(
+        "backchannel_agent_held", "What is held in memory, by kind", labels=["agent", "kind"]
+    )
+    for state in known:
+        for kind, number in state.sizes.items():
+            held.add_metric([state.agent, kind], number)
+    yield held
+    yield from _partitions(known)
+
+
+def _counter(
+    name: str, what: str, label: str, numbers: Mapping[str, Mapping[str, int]]
+) -> CounterMetricFamily:
+    """Returns a counter: by agent, and by ``label`` if that is one."""
+    labels = ["agent", label] if label else ["agent"]
+    counter = CounterMetricFamily(f"backchannel_agent_{name}", what, labels=labels)
+    for agent, counts in numbers.items():
+        for key, number in counts.items():
+            counter.add_metric([agent, key][: len(labels)], number)
+    return counter
+
+
+def _partitions(states: Iterable[AgentState]) -> Iterator[Metric]:
+    labels = ["agent", "topic", "partition"]
+    records = GaugeMetricFamily(
+        "backchannel_agent_lag_records",
+        "Records in the log that nothing has been done with yet",
+        labels=labels,
+    )
+    seconds = GaugeMetricFamily(
+        "backchannel_agent_lag_seconds",
+        "How long they wait, about; 0 when there are none",
+        labels=labels,
+    )
+    watermark = GaugeMetricFamily(
+        "backchannel_agent_watermark_timestamp_seconds",
+        "How far event time has come, Unix time",
+        labels=labels,
+    )
+    for state in states:
+        for each in state.partitions:
+            own = [state.agent, each.topic, str(each.partition)]
+            records.add_metric(own, each.lag_records)
+            seconds.add_metric(own, each.lag_us / _US)
+            if each.watermark_us:
+                watermark.add_metric(own, each.watermark_us / _US)
+    yield from (records, seconds, watermark)

@@ -1,0 +1,21 @@
+"""A worker's numbers, as its ``/metrics`` shows them."""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from backchannel.probes.agent import AgentState, agent_metrics
+from backchannel_processors.rules_file import RulesFile
+
+__all__ = ["worker_metrics"]
+
+
+def worker_metrics(agents: Iterable[AgentState], rules: RulesFile) -> Iterator[Metric]:
+    """Yields everything that a worker measures of itself."""
+    yield from agent_metrics(agents)
+    yield GaugeMetricFamily("backchannel_rules", "Alert rules in force", value=len(rules.rules.all))
+    yield CounterMetricFamily(
+        "backchannel_rules_rejected",
+        "Changes of the rules file that were bad, so that the old rules were kept",
+        value=rules.rejected,
+    )
