@@ -26,43 +26,66 @@ ENGINE = ReplacingMergeTree(loaded_at)
 ORDER BY (provider, model, service_tier, source, valid_from, from_s, above_input_tokens)
 COMMENT 'What a token costs, by model and day; read it with FINAL. Kept for ever.';
 
-CREATE OR REPLACE FUNCTION bc_price_at AS (known, day, second, input_tokens) ->
-    -- known is sorted by date, then hour, then step: of each the last one that applies counts.
-    arrayLast(step -> step.3 < toInt64(input_tokens)
-        AND step.1 = arrayLast(dated -> dated.1 <= day, known).1
-        AND step.2 = arrayLast(begun -> begun.2 <= second AND begun.1 = arrayLast(dated -> dated.1 <= day, known).1, known).2, known);
+CREATE OR REPLACE FUNCTION bc_parts AS (a, a_rate, b, b_rate, c, c_rate) ->
+    -- Tokens that have a price of their own, out of a whole that has another.
+    a * isNotNull(a_rate) + b * isNotNull(b_rate) + c * isNotNull(c_rate);
 
-CREATE OR REPLACE FUNCTION bc_side_picousd AS (whole, rate, counts, rates) ->
-    -- Tokens in, or tokens out: parts with a price of their own are taken out of the whole. NULL
-    -- without a price, negative when the parts are more than the whole.
-    multiIf(
-        toInt128(whole) < arraySum((n, r) -> if(isNull(r), toInt128(0), toInt128(n)), counts, rates), toNullable(toInt128(-1)),
-        toInt128(whole) = arraySum((n, r) -> if(isNull(r), toInt128(0), toInt128(n)), counts, rates),
-            toNullable(arraySum((n, r) -> toInt128(n) * ifNull(r, 0), counts, rates)),
-        arraySum((n, r) -> toInt128(n) * ifNull(r, 0), counts, rates)
-            + (toInt128(whole) - arraySum((n, r) -> if(isNull(r), toInt128(0), toInt128(n)), counts, rates)) * toInt128(rate));
+CREATE OR REPLACE FUNCTION bc_side_picousd AS (whole, rate, a, a_rate, b, b_rate, c, c_rate) ->
+    -- Tokens in, or tokens out. Without a branch and without a conversion: ClickHouse puts those off
+    -- row by row, which costs more than all of the arithmetic.
+    toUInt128(1) * a * ifNull(a_rate, 0) + toUInt128(1) * b * ifNull(b_rate, 0) + toUInt128(1) * c * ifNull(c_rate, 0)
+        + toUInt128(1) * (whole - least(whole, bc_parts(a, a_rate, b, b_rate, c, c_rate))) * ifNull(rate, 0);
 
-CREATE OR REPLACE VIEW price_lists
+CREATE OR REPLACE VIEW price_spans
 (
-    model String COMMENT 'model of the turn; of a call, the one that answered, else the one that was asked for',
-    candidates Array(Tuple(String, String, Bool, Array(Tuple(Date, UInt32, Int64, Nullable(UInt64), Nullable(UInt64), Nullable(UInt64), Nullable(UInt64), Nullable(UInt64), Nullable(UInt64), Nullable(UInt64))))) COMMENT '(provider, service_tier, is_own, known), your own first; known: (valid_from, from_s, above_input_tokens, in, read from a cache, written to a cache, audio in, out, reasoning, audio out), sorted; picodollars a token'
+    is_own Bool COMMENT 'a price of your own',
+    provider String COMMENT 'model provider in small letters; empty for events that name none, * for any',
+    model String COMMENT 'model in small letters',
+    service_tier String COMMENT 'the provider''s tier; empty for the usual one, and for every tier where the price is your own',
+    first_day Date COMMENT 'first day, UTC',
+    end_day Date COMMENT 'day after the last one, UTC',
+    first_s UInt32 COMMENT 'first second of the UTC day',
+    end_s UInt32 COMMENT 'second after the last one',
+    above_tokens Int64 COMMENT 'for more tokens in than this',
+    to_tokens Int64 COMMENT 'and for no more than this',
+    input_picousd Nullable(UInt64) COMMENT 'a token in, picodollars; NULL when it has no price',
+    cache_read_picousd Nullable(UInt64) COMMENT 'a token in that was read from a cache, picodollars; NULL when it costs what any token in does',
+    cache_write_picousd Nullable(UInt64) COMMENT 'a token in that was written to a cache, picodollars; NULL when it costs what any token in does',
+    input_audio_picousd Nullable(UInt64) COMMENT 'an audio token in, picodollars; NULL when it costs what any token in does',
+    output_picousd Nullable(UInt64) COMMENT 'a token out, picodollars; NULL when it has no price',
+    reasoning_picousd Nullable(UInt64) COMMENT 'a token of reasoning, picodollars; NULL when it costs what any token out does',
+    output_audio_picousd Nullable(UInt64) COMMENT 'an audio token out, picodollars; NULL when it costs what any token out does'
 )
-AS SELECT model, arraySort(each -> (NOT each.3, each.1 = '*'), groupArray((provider, service_tier, is_own, known))) AS candidates
+AS SELECT
+    (source = 'custom_table')::Bool AS is_own,
+    provider,
+    model,
+    service_tier,
+    valid_from AS first_day,
+    ifNull(arrayFirstOrNull(each -> each > valid_from, days), toDate('2149-06-06')) AS end_day,
+    from_s AS first_s,
+    ifNull(arrayFirstOrNull(each -> each > from_s, seconds), 86400) AS end_s,
+    above_input_tokens AS above_tokens,
+    ifNull(arrayFirstOrNull(each -> each > above_input_tokens, steps), 9223372036854775807) AS to_tokens,
+    input_picousd,
+    cache_read_picousd,
+    cache_write_picousd,
+    input_audio_picousd,
+    output_picousd,
+    reasoning_picousd,
+    output_audio_picousd
 FROM
 (
     SELECT
-        model,
-        provider,
-        service_tier,
-        (source = 'custom_table')::Bool AS is_own,
-        arraySort(groupArray((valid_from, from_s, above_input_tokens, input_picousd, cache_read_picousd, cache_write_picousd,
-            input_audio_picousd, output_picousd, reasoning_picousd, output_audio_picousd))) AS known
+        *,
+        arraySort(groupUniqArray(valid_from) OVER (PARTITION BY source, provider, model, service_tier)) AS days,
+        arraySort(groupUniqArray(from_s) OVER (PARTITION BY source, provider, model, service_tier, valid_from)) AS seconds,
+        arraySort(groupUniqArray(above_input_tokens) OVER (PARTITION BY source, provider, model, service_tier, valid_from, from_s)) AS steps
     FROM prices FINAL
     WHERE NOT removed
-    GROUP BY model, provider, service_tier, source
 )
-GROUP BY model
-COMMENT 'What v_cost and v_whatif look a price up in: all prices that may be meant by the name of a model, in one row.';
+WHERE NOT is_own OR service_tier = ''
+COMMENT 'What v_cost and v_whatif look a price up in: each price with the days, seconds and sizes that it alone is for. Of a provider, model and tier at most one row fits an event.';
 
 CREATE OR REPLACE VIEW v_prices
 (
@@ -175,33 +198,58 @@ AS SELECT
     multiIf(own_picousd IS NOT NULL, own_picousd, own_status IN ('not_applicable', 'invalid_usage'), NULL, table_picousd) AS cost_picousd,
     bc_usd(cost_picousd) AS cost_usd,
     multiIf(own_picousd IS NOT NULL, 'priced', own_status IN ('not_applicable', 'invalid_usage'), own_status, table_status) AS cost_status,
-    multiIf(own_picousd IS NOT NULL, own_source, cost_picousd IS NULL, '', chosen.3, 'custom_table', 'price_table') AS cost_source,
-    if(table_status = 'priced', toUInt128(input_picousd + output_picousd), NULL) AS table_picousd,
+    multiIf(own_picousd IS NOT NULL, own_source, cost_picousd IS NULL, '', is_own, 'custom_table', 'price_table') AS cost_source,
+    if(table_status = 'priced', both_picousd, NULL) AS table_picousd,
     multiIf(
-        NOT arrayExists(rate -> rate IS NOT NULL, [rates.4, rates.5, rates.6, rates.7, rates.8, rates.9, rates.10]), 'unpriced',
+        coalesce(in_rate, read_rate, written_rate, audio_in_rate, out_rate, reasoning_rate, audio_out_rate) IS NULL, 'unpriced',
         cache_read_tokens + cache_write_tokens > input_tokens OR input_audio_tokens > input_tokens
             OR reasoning_tokens > output_tokens OR output_audio_tokens > output_tokens, 'invalid_usage',
-        input_picousd IS NULL OR output_picousd IS NULL, 'unpriced',
-        input_picousd < 0 OR output_picousd < 0 OR input_picousd + output_picousd > 9223372036854775807, 'invalid_usage',
+        (in_rate IS NULL AND parts_in < input_tokens) OR (out_rate IS NULL AND parts_out < output_tokens), 'unpriced',
+        parts_in > input_tokens OR parts_out > output_tokens OR both_picousd > 9223372036854775807, 'invalid_usage',
         'priced') AS table_status
 FROM
 (
     SELECT
-        e.* EXCEPT (tenant_id, cost_picousd, input_cost_picousd, output_cost_picousd, cost_status, cost_source, model, provider),
-        e.tenant_id AS tenant,
-        e.provider AS provider,
-        if(e.event_type = 'llm_call', coalesce(nullIf(e.response_model, ''), e.request_model), e.model) AS model,
-        toUInt128(e.cost_picousd) AS own_picousd,
-        e.cost_status AS own_status,
-        e.cost_source AS own_source,
-        arrayFirst(each -> if(each.3, each.1 IN ('*', lower(e.provider)), each.1 = lower(e.provider) AND each.2 = e.service_tier), p.candidates) AS chosen,
-        bc_price_at(chosen.4, toDate(e.ts), toUInt32(toUnixTimestamp(e.ts) % 86400), e.input_tokens) AS rates,
-        bc_side_picousd(e.input_tokens, rates.4, [cache_read_tokens, cache_write_tokens, input_audio_tokens], [rates.5, rates.6, rates.7]) AS input_picousd,
-        bc_side_picousd(e.output_tokens, rates.8, [reasoning_tokens, output_audio_tokens], [rates.9, rates.10]) AS output_picousd
-    FROM v_events AS e
-    LEFT JOIN price_lists AS p ON p.model = lower(if(e.event_type = 'llm_call', coalesce(nullIf(e.response_model, ''), e.request_model), e.model))
-    WHERE e.event_type IN ('interaction', 'llm_call')
-        AND (e.input_tokens > 0 OR e.output_tokens > 0 OR e.cost_picousd IS NOT NULL)
+        e.*,
+        p.is_own AS is_own,
+        p.input_picousd AS in_rate,
+        p.cache_read_picousd AS read_rate,
+        p.cache_write_picousd AS written_rate,
+        p.input_audio_picousd AS audio_in_rate,
+        p.output_picousd AS out_rate,
+        p.reasoning_picousd AS reasoning_rate,
+        p.output_audio_picousd AS audio_out_rate,
+        bc_parts(cache_read_tokens, read_rate, cache_write_tokens, written_rate, input_audio_tokens, audio_in_rate) AS parts_in,
+        bc_parts(reasoning_tokens, reasoning_rate, output_audio_tokens, audio_out_rate, 0, NULL) AS parts_out,
+        bc_side_picousd(input_tokens, in_rate, cache_read_tokens, read_rate, cache_write_tokens, written_rate, input_audio_tokens, audio_in_rate)
+            + bc_side_picousd(output_tokens, out_rate, reasoning_tokens, reasoning_rate, output_audio_tokens, audio_out_rate, 0, NULL) AS both_picousd
+    FROM
+    (
+        SELECT
+            e.* EXCEPT (tenant_id, cost_picousd, input_cost_picousd, output_cost_picousd, cost_status, cost_source, model, provider),
+            e.tenant_id AS tenant,
+            e.provider AS provider,
+            if(e.event_type = 'llm_call', coalesce(nullIf(e.response_model, ''), e.request_model), e.model) AS model,
+            toUInt128(e.cost_picousd) AS own_picousd,
+            e.cost_status AS own_status,
+            e.cost_source AS own_source,
+            lower(model)::String AS price_model,
+            lower(e.provider)::String AS named_provider,
+            -- Your own prices come first: of this provider, then of any.
+            (named_provider, price_model) IN (SELECT provider, model FROM price_spans WHERE is_own) AS own_of_provider,
+            ('*', price_model) IN (SELECT provider, model FROM price_spans WHERE is_own) AS own_of_any,
+            own_of_provider OR own_of_any AS own,
+            if(own_of_any AND NOT own_of_provider, '*', named_provider) AS price_provider,
+            if(own, '', e.service_tier) AS price_tier,
+            toDate(e.ts) AS day,
+            toUInt32(toUnixTimestamp(e.ts) % 86400) AS second
+        FROM v_events AS e
+        WHERE e.event_type IN ('interaction', 'llm_call')
+            AND (e.input_tokens > 0 OR e.output_tokens > 0 OR e.cost_picousd IS NOT NULL)
+    ) AS e
+    LEFT JOIN price_spans AS p ON p.is_own = e.own AND p.provider = e.price_provider AND p.model = e.price_model AND p.service_tier = e.price_tier
+        AND e.day >= p.first_day AND e.day < p.end_day AND e.second >= p.first_s AND e.second < p.end_s
+        AND e.input_tokens > p.above_tokens AND e.input_tokens <= p.to_tokens
 )
 COMMENT 'What every turn and every call costs: as the event says, else by the table prices, else not known. A row an event that has tokens or a cost.';
 
@@ -456,21 +504,43 @@ FROM
 (
     SELECT
         c.*,
-        toUInt64(greatest(toInt64(c.input_tokens) - {fewer_input_tokens:UInt32}, 0)) AS tokens_in,
-        -- Cached tokens and audio go last: what is cut from a prompt is what changes in it.
-        least(c.cache_read_tokens, tokens_in) AS tokens_read,
-        least(c.cache_write_tokens, tokens_in - tokens_read) AS tokens_written,
-        least(c.input_audio_tokens, tokens_in - tokens_read - tokens_written) AS audio_in,
-        if({to_model:String} = '', c.provider, {to_provider:String}) AS then_provider,
-        arrayFirst(
-            each -> if(each.3, each.1 IN ('*', lower(then_provider)), each.1 = lower(then_provider) AND each.2 IN (c.service_tier, '')),
-            if({to_model:String} = '', p.candidates, (SELECT groupArrayArray(candidates) FROM price_lists WHERE model = lower({to_model:String})))) AS chosen,
-        bc_price_at(chosen.4, toDate(c.ts), toUInt32(toUnixTimestamp(c.ts) % 86400), tokens_in) AS rates,
-        bc_side_picousd(tokens_in, rates.4, [tokens_read, tokens_written, audio_in], [rates.5, rates.6, rates.7]) AS input_picousd,
-        bc_side_picousd(c.output_tokens, rates.8, [c.reasoning_tokens, c.output_audio_tokens], [rates.9, rates.10]) AS output_picousd,
-        (ifNull(input_picousd >= 0, false) AND ifNull(output_picousd >= 0, false) AND table_picousd IS NOT NULL)::Bool AS comparable,
-        toUInt128(input_picousd + output_picousd) AS other_picousd
-    FROM v_cost AS c
-    LEFT JOIN price_lists AS p ON p.model = lower(c.model)
+        p.input_picousd AS in_rate,
+        p.cache_read_picousd AS read_rate,
+        p.cache_write_picousd AS written_rate,
+        p.input_audio_picousd AS audio_in_rate,
+        p.output_picousd AS out_rate,
+        p.reasoning_picousd AS reasoning_rate,
+        p.output_audio_picousd AS audio_out_rate,
+        bc_parts(tokens_read, read_rate, tokens_written, written_rate, audio_in, audio_in_rate) AS parts_in,
+        bc_parts(reasoning_tokens, reasoning_rate, output_audio_tokens, audio_out_rate, 0, NULL) AS parts_out,
+        (table_picousd IS NOT NULL AND parts_in <= tokens_in AND parts_out <= output_tokens
+            AND (in_rate IS NOT NULL OR parts_in = tokens_in) AND (out_rate IS NOT NULL OR parts_out = output_tokens))::Bool AS comparable,
+        bc_side_picousd(tokens_in, in_rate, tokens_read, read_rate, tokens_written, written_rate, audio_in, audio_in_rate)
+            + bc_side_picousd(output_tokens, out_rate, reasoning_tokens, reasoning_rate, output_audio_tokens, audio_out_rate, 0, NULL) AS other_picousd
+    FROM
+    (
+        SELECT
+            c.*,
+            toUInt64(greatest(toInt64(c.input_tokens) - {fewer_input_tokens:UInt32}, 0)) AS tokens_in,
+            toInt64(tokens_in) AS size,
+            -- Cached tokens and audio go last: what is cut from a prompt is what changes in it.
+            least(c.cache_read_tokens, tokens_in) AS tokens_read,
+            least(c.cache_write_tokens, tokens_in - tokens_read) AS tokens_written,
+            least(c.input_audio_tokens, tokens_in - tokens_read - tokens_written) AS audio_in,
+            lower(if({to_model:String} = '', c.model, {to_model:String}))::String AS price_model,
+            lower(if({to_model:String} = '', c.provider, {to_provider:String}))::String AS named_provider,
+            (named_provider, price_model) IN (SELECT provider, model FROM price_spans WHERE is_own) AS own_of_provider,
+            ('*', price_model) IN (SELECT provider, model FROM price_spans WHERE is_own) AS own_of_any,
+            own_of_provider OR own_of_any AS own,
+            if(own_of_any AND NOT own_of_provider, '*', named_provider) AS price_provider,
+            -- The other model may not have this tier.
+            if((false, price_provider, price_model, c.service_tier) IN (SELECT is_own, provider, model, service_tier FROM price_spans) AND NOT own, c.service_tier, '') AS price_tier,
+            toDate(c.ts) AS day,
+            toUInt32(toUnixTimestamp(c.ts) % 86400) AS second
+        FROM v_cost AS c
+    ) AS c
+    LEFT JOIN price_spans AS p ON p.is_own = c.own AND p.provider = c.price_provider AND p.model = c.price_model AND p.service_tier = c.price_tier
+        AND c.day >= p.first_day AND c.day < p.end_day AND c.second >= p.first_s AND c.second < p.end_s
+        AND c.size > p.above_tokens AND c.size <= p.to_tokens
 ) AS c
 COMMENT 'What turns and calls would cost on another model, with fewer tokens in, or with a share answered from a cache. to_model '''' keeps the model of each. SELECT sum(now_usd), sum(then_usd) FROM v_whatif(to_provider = ''openai'', to_model = ''gpt-4o-mini'', fewer_input_tokens = 0, cache_hit_permille = 0) WHERE event_type = ''interaction'' AND model = ''gpt-4''.';
