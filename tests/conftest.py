@@ -8,6 +8,8 @@ from backchannel.prices import PriceBook
 from support.broker import kafka, private_kafka
 from support.endpoint import clickhouse, private_clickhouse, shared_endpoint
 from support.model_server import model_server
+from support.notifier_process import notifier_factory
+from support.receiver import receiver
 from support.rows_of_events import analyst, analyst_database
 from support.stack import stack
 from support.worker_process import worker_factory
@@ -18,8 +20,10 @@ __all__ = [
     "clickhouse",
     "kafka",
     "model_server",
+    "notifier_factory",
     "private_clickhouse",
     "private_kafka",
+    "receiver",
     "shared_endpoint",
     "stack",
     "worker_factory",

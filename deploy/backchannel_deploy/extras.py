@@ -4,6 +4,7 @@ __all__ = ["missing_extra"]
 
 _EXTRAS = {
     "aiohttp": "local",
+    "apprise": "notifier",
     "chdb": "local",
     "clickhouse_connect": "sinks",
     "cyclopts": "cli",

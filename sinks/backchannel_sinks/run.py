@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
@@ -25,14 +24,14 @@ from backchannel_sinks.counters import Counters
 from backchannel_sinks.errors import SinkStoppedError
 from backchannel_sinks.feeds import FEEDS
 from backchannel_sinks.lane import BlockLimits
+from backchannel_sinks.logs import configure_logs, log_progress
 from backchannel_sinks.settings import SinkSettings
 from backchannel_sinks.sink import Sink
 from backchannel_sinks.sink_kafka import KafkaDeadLetters, KafkaOffsets, SinkConsumer
 
-__all__ = ["configure_logs", "run_sink", "sink_main"]
+__all__ = ["run_sink", "sink_main"]
 
 _WAIT_S = 1.0
-_REPORT_S = 60.0
 
 log = structlog.get_logger("backchannel.sink")
 
@@ -105,7 +104,7 @@ async def _store(
             settings.sink_linger_ms * 1000,
         ),
     )
-    report = asyncio.create_task(_report(counters))
+    report = asyncio.create_task(log_progress(log, "sink_progressed", counters))
     try:
         await dead_letters.start()
         epochs = await _epochs(settings, security)
@@ -202,33 +201,3 @@ async def _epochs(settings: SinkSettings, security: dict[str, Any]) -> dict[str,
         return epochs
     finally:
         await consumer.stop()
-
-
-async def _report(counters: Counters) -> None:
-    before = counters.facts()
-    while True:
-        await asyncio.sleep(_REPORT_S)
-        now = counters.facts()
-        if now != before:
-            log.info("sink_progressed", **now)
-            before = now
-
-
-def configure_logs() -> None:
-    """Logs as lines of JSON, or for a person where one looks on. Level: ``BACKCHANNEL_LOG``."""
-    # aiokafka logs an error at each attempt; what it comes to is told here, once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    level = os.environ.get("BACKCHANNEL_LOG", "info").lower()
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(
-            {"debug": 10, "info": 20, "warning": 30, "error": 40}.get(level, 20)
-        ),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer()
-            if sys.stderr.isatty()
-            else structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

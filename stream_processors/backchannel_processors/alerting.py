@@ -391,6 +391,8 @@ class AlertBook:
     def restore(self, alerts: Iterable[Alert]) -> None:
         """Takes back what stands on ``chat.alerts``, in any order, with repeats."""
         for alert in alerts:
+            if alert.kind == "pipeline":
+                continue  # the notifier's own: it raises and ends it
             place = _Place(alert.rule, alert.grouping, tuple(alert.dims.values()))
             known = self._last.get(place)
             if known is None or alert.transition > known.transition:

@@ -18,6 +18,7 @@ from backchannel_deploy.cli.dead import list_letters, requeue, show
 from backchannel_deploy.cli.demo import demo
 from backchannel_deploy.cli.doctor import doctor
 from backchannel_deploy.cli.migrate import migrate
+from backchannel_deploy.cli.notifier import notifier
 from backchannel_deploy.cli.prices import import_prices, list_prices, missing_prices
 from backchannel_deploy.cli.replay import replay
 from backchannel_deploy.cli.report import summary
@@ -60,6 +61,7 @@ for _command, _group in (
     (whatif, _LOOK),
     (worker, _RUN),
     (sink, _RUN),
+    (notifier, _RUN),
     (doctor, _OPERATE),
     (migrate, _OPERATE),
     (retention, _OPERATE),

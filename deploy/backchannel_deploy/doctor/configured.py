@@ -22,6 +22,7 @@ _PREFIX = "BACKCHANNEL_"
 _ROLES = (
     ("worker", "backchannel_processors.settings", "WorkerSettings"),
     ("sink", "backchannel_sinks.settings", "SinkSettings"),
+    ("notifier", "backchannel_sinks.notifier.settings", "NotifierSettings"),
     ("up", "backchannel_deploy.up.settings", "UpSettings"),
 )
 _SECRET = re.compile(r"password|secret|token|salt|(^|_)keys?$", re.IGNORECASE)

@@ -18,4 +18,4 @@ def command(name: str, *arguments: str) -> Role:
     return Role(name, (sys.executable, "-m", "backchannel_deploy", name, *arguments))
 
 
-ROLES = (command("worker"), command("sink"))
+ROLES = (command("worker"), command("sink"), command("notifier"))

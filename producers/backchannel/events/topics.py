@@ -9,6 +9,7 @@ __all__ = [
     "DEAD",
     "EVENTS",
     "METRICS",
+    "NOTIFIER",
     "PARTIALS",
     "PARTITIONS",
     "TOPICS",
@@ -88,6 +89,16 @@ CONTROL = Topic(
     cleanup="compact",
 )
 CONTENT = Topic("chat.content", PARTITIONS, key="", retention_ms=_DAY_MS, message_bytes_max=4 * _MB)
+NOTIFIER = Topic(
+    "chat.notifier",
+    1,
+    key="kind/id",
+    retention_ms=-1,
+    message_bytes_max=8 * _MB,
+    cleanup="compact",
+    # A thread is written with each attempt: small segments, so that what is outdated goes soon.
+    settings={"segment.bytes": str(16 * _MB), "segment.ms": str(_HOUR_MS)},
+)
 
-TOPICS: tuple[Topic, ...] = (EVENTS, PARTIALS, METRICS, ALERTS, DEAD, CONTROL, CONTENT)
+TOPICS: tuple[Topic, ...] = (EVENTS, PARTIALS, METRICS, ALERTS, DEAD, CONTROL, CONTENT, NOTIFIER)
 """All topics that parts of the pipeline meet on, in the data's order."""

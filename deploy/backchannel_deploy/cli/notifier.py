@@ -1,0 +1,60 @@
+"""`backchannel notifier`: alerts to people as a process."""
+
+import signal
+from pathlib import Path
+
+__all__ = ["notifier"]
+
+
+def notifier(*, file: Path | None = None) -> None:
+    """Run the notifier: from chat.alerts to Slack, PagerDuty, e-mail, webhooks. SIGTERM or Ctrl-C
+    ends it.
+
+    Kafka is the one of BACKCHANNEL_KAFKA, else of the `backchannel up` that runs here.
+
+    Parameters
+    ----------
+    file
+        Targets, routes and inhibitions, a TOML file; also BACKCHANNEL_NOTIFIER_FILE. Without it
+        nobody is told of anything.
+    """
+    from backchannel_deploy.cli.settings import checked
+    from backchannel_deploy.connect import find_kafka
+    from backchannel_deploy.errors import UserError
+    from backchannel_deploy.up import exit_when_parent_dies
+    from backchannel_sinks.notifier.errors import PlanError
+    from backchannel_sinks.notifier.plan import EMPTY_PLAN, Plan
+    from backchannel_sinks.notifier.settings import NotifierSettings
+
+    exit_when_parent_dies()
+    with checked():
+        settings = NotifierSettings(kafka=find_kafka())
+        if file is not None:
+            settings = settings.model_copy(update={"notifier_file": file})
+    try:
+        plan = Plan.load(settings.notifier_file) if settings.notifier_file else EMPTY_PLAN
+        if not plan.target:
+            _rest()
+            return
+        from backchannel_sinks.notifier.run import notifier_main
+
+        with checked():
+            notifier_main(settings, plan)
+    except PlanError as error:
+        raise UserError(str(error)) from error
+
+
+def _rest() -> None:
+    """Says once that nobody is told of anything, and waits for its end: it costs a sleeping
+    process, and no connection."""
+    import structlog
+
+    from backchannel_sinks.logs import configure_logs
+
+    configure_logs()
+    structlog.get_logger("backchannel.notifier").info(
+        "notifier_idle", why="no target is configured: set BACKCHANNEL_NOTIFIER_FILE"
+    )
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    signal.sigwait(ends)

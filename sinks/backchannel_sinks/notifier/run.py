@@ -1,0 +1,225 @@
+"""The notifier as a process: tell, watch the workers, go on until told to stop."""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import Any, NoReturn
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from backchannel.clock import SYSTEM_CLOCK, Clock
+from backchannel.events import Alert
+from backchannel.security import KafkaSecurity
+from backchannel_sinks.logs import configure_logs, log_progress
+from backchannel_sinks.notifier.counters import Counters
+from backchannel_sinks.notifier.dispatch import Dispatch
+from backchannel_sinks.notifier.message import Origin
+from backchannel_sinks.notifier.notifier_kafka import Term, follow_control
+from backchannel_sinks.notifier.outlet import Outlet, Sender
+from backchannel_sinks.notifier.pipeline_kafka import KafkaProbe, Outbox
+from backchannel_sinks.notifier.pipeline_watch import (
+    PIPELINE_DOWN,
+    PipelineWatch,
+    pipeline_alert,
+)
+from backchannel_sinks.notifier.plan import Plan, Target
+from backchannel_sinks.notifier.settings import NotifierSettings
+from backchannel_sinks.notifier.webhook import Webhook
+
+__all__ = ["notifier_main", "run_notifier"]
+
+_WAIT_S = 1.0
+_PROBE_S = 5.0
+_WORKERS = "backchannel-processors"
+_HERE = Origin(partition=0, offset=-1)
+
+log = structlog.get_logger("backchannel.notifier")
+
+
+def notifier_main(settings: NotifierSettings, plan: Plan) -> NoReturn:
+    """Runs the notifier as a process, until SIGTERM or Ctrl-C, and ends the process.
+
+    Raises:
+        PlanError: apprise does not know a target.
+        SettingsError: the settings of the Kafka connection are wrong.
+    """
+    configure_logs()
+    senders = {name: _sender(name, target) for name, target in plan.target.items()}
+    asyncio.run(_main(settings, plan, senders))
+    sys.stderr.flush()
+    # Not sys.exit: a delivery that hangs has a thread, and that would be waited for.
+    os._exit(0)
+
+
+async def run_notifier(
+    settings: NotifierSettings,
+    plan: Plan,
+    senders: dict[str, Sender],
+    stop: asyncio.Event,
+    clock: Clock = SYSTEM_CLOCK,
+) -> None:
+    """Tells the targets of the plan what is on ``chat.alerts``, until ``stop`` is set.
+
+    Waits for Kafka as long as it takes. While it is away, what is under way is tried again all the
+    same, and ``pipeline_down`` is told.
+    """
+    options = {"bootstrap_servers": settings.kafka, **KafkaSecurity.from_env().aiokafka()}
+    counters = Counters()
+    notifier = _Notifier(settings, plan, senders, options, counters, clock)
+    tasks = [
+        asyncio.ensure_future(each)
+        for each in (
+            *notifier.for_ever(),
+            log_progress(log, "notifier_progressed", counters),
+        )
+    ]
+    following = asyncio.ensure_future(notifier.follow(stop))
+    try:
+        done, _ = await asyncio.wait([*tasks, following], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in (*tasks, following):
+            task.cancel()
+        await asyncio.gather(*tasks, following, return_exceptions=True)
+        await notifier.close()
+        log.info("notifier_stopped", **counters.facts())
+
+
+class _Notifier:
+    """The parts of a notifier, and the tasks that they are."""
+
+    def __init__(
+        self,
+        settings: NotifierSettings,
+        plan: Plan,
+        senders: dict[str, Sender],
+        options: dict[str, Any],
+        counters: Counters,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._options = options
+        self._clock = clock
+        self._counters = counters
+        self._dispatch = Dispatch(plan, counters)
+        self._outbox = Outbox(options)
+        self._probe = KafkaProbe(options, _WORKERS)
+        self._watch = PipelineWatch(
+            round(settings.pipeline_down_s * 1_000_000), clock.now_us(), clock.monotonic_us()
+        )
+        self._heard = asyncio.Event()
+        self._term: Term | None = None
+        self._outlets = [
+            Outlet(
+                name,
+                sender,
+                plan.target[name].per_minute_max,
+                self._dispatch,
+                self._outbox,
+                clock,
+                self._write_soon,
+            )
+            for name, sender in senders.items()
+        ]
+
+    def for_ever(self) -> list[Any]:
+        """Returns what has to run beside `follow`."""
+        return [self._hear(), self._watch_the_workers(), *(each.run() for each in self._outlets)]
+
+    async def close(self) -> None:
+        """Disconnects."""
+        await self._probe.close()
+        await self._outbox.close()
+
+    async def follow(self, stop: asyncio.Event) -> None:
+        """Follows ``chat.alerts`` until ``stop`` is set, and again when Kafka was away."""
+        told = ""
+        while not stop.is_set():
+            if not await self._has_heard(stop):
+                continue
+            self._term = Term(
+                self._settings,
+                {k: v for k, v in self._options.items() if k != "bootstrap_servers"},
+                self._dispatch,
+                self._counters,
+                self._clock,
+                on_alerts=self._wake,
+                on_taken_over=self._wake,
+            )
+            try:
+                await self._term.run(stop)
+                told = ""
+            except (KafkaError, OSError) as error:
+                why = str(error) if "run `backchannel" in str(error) else type(error).__name__
+                if why != told:
+                    told = why
+                    log.warning("notifier_waiting", why=why)
+                await asyncio.sleep(_WAIT_S)
+
+    async def _has_heard(self, stop: asyncio.Event) -> bool:
+        """Waits for the silences: nobody is told of what somebody has silenced."""
+        stopping = asyncio.ensure_future(stop.wait())
+        hearing = asyncio.ensure_future(self._heard.wait())
+        try:
+            await asyncio.wait([stopping, hearing], return_when=asyncio.FIRST_COMPLETED)
+            return self._heard.is_set()
+        finally:
+            stopping.cancel()
+            hearing.cancel()
+
+    async def _hear(self) -> None:
+        while True:
+            with suppress(KafkaError, OSError):
+                await follow_control(self._options, self._dispatch, self._clock, self._heard)
+            await asyncio.sleep(_WAIT_S)
+
+    async def _watch_the_workers(self) -> None:
+        clock = self._clock
+        unpublished: Alert | None = None
+        while True:
+            vitals = await self._probe.vitals()
+            judgement = self._watch.observe(vitals, clock.now_us(), clock.monotonic_us())
+            leads = self._term is not None and self._term.leads
+            if unpublished is not None:
+                # What was raised while Kafka was away comes first; it is on its way back to us.
+                if vitals is not None and await self._outbox.publish(unpublished):
+                    unpublished = None
+            elif leads or vitals is None:
+                # Who stands by leaves it to who leads, as long as a Kafka can say who that is.
+                firing = self._dispatch.firing(PIPELINE_DOWN)
+                alert = pipeline_alert(judgement, firing, clock.now_us())
+                if alert is not None:
+                    log.warning("pipeline_judged", state=judgement.state, why=judgement.why)
+                    self._dispatch.offer(alert, _HERE, clock.now_us())
+                    self._wake()
+                    unpublished = None if await self._outbox.publish(alert) else alert
+            await asyncio.sleep(_PROBE_S)
+
+    def _wake(self) -> None:
+        for outlet in self._outlets:
+            outlet.wake()
+
+    def _write_soon(self) -> None:
+        if self._term is not None:
+            self._term.write_soon()
+
+
+def _sender(name: str, target: Target) -> Sender:
+    if target.apprise is None:
+        return Webhook(target, SYSTEM_CLOCK)
+    # Imported late: it is large, and a webhook does without.
+    from backchannel_sinks.notifier.by_apprise import ByApprise
+
+    return ByApprise(name, target.apprise.get_secret_value())
+
+
+async def _main(settings: NotifierSettings, plan: Plan, senders: dict[str, Sender]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run_notifier(settings, plan, senders, stop)
