@@ -21,7 +21,9 @@ def setting(sources: tuple[Source, ...], role: str, variable: str) -> Setting:
 
 
 def test_every_role_that_is_installed_shows_its_settings() -> None:
-    assert {each.role for each in settings_of(())} == {"producer", "worker", "sink", "up"}
+    assert {each.role for each in settings_of(())} == {
+        *("producer", "worker", "sink", "notifier", "up"),
+    }
 
 
 def test_the_first_source_that_has_a_setting_wins() -> None:
