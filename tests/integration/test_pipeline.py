@@ -9,11 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientConnectionError, ClientSession
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from backchannel import Producer
 from backchannel.events import LINE_BYTES_MAX, Alert, Interaction, encode_event, seal
+from backchannel_sinks.prometheus.exporter_kafka import run_exporter
+from backchannel_sinks.prometheus.settings import ExporterSettings
+from support.broker import free_ports
 from support.stack import Stack, eventually, eventually_async
 from support.trace import Trace, trace_file
 
@@ -177,6 +180,34 @@ async def test_the_roles_tell_prometheus_what_they_did_and_an_orchestrator_how_t
 
         await eventually_async(busy, {"windows", "merge", "sink"})
         assert await ask("livez") == await ask("readyz") == {"worker": "ok\n", "sink": "ok\n"}
+
+
+async def test_the_exporter_tells_prometheus_what_is_in_the_windows_since_it_runs(
+    stack: Stack,
+) -> None:
+    (port,), stop, tenant = free_ports(1), asyncio.Event(), f"told-{uuid.uuid4().hex[:8]}"
+    settings = ExporterSettings(kafka=stack.kafka, exporter_port=port)
+    async with Producer(stack.kafka, service="told") as producer, ClientSession() as client:
+        producer.track(Interaction(tenant_id=tenant, input_tokens=5))
+        await producer.flush(10)
+        exporter = asyncio.create_task(run_exporter(settings, stop))
+
+        async def ask(path: str) -> str:
+            try:
+                async with client.get(f"http://127.0.0.1:{port}/{path}") as answer:
+                    return await answer.text()
+            except ClientConnectionError:
+                return ""
+
+        async def tokens() -> list[str]:
+            line = rf'chat_tokens_total{{.*kind="input".*tenant="{tenant}"}} (.*)'
+            return re.findall(line, await ask("metrics"))
+
+        await eventually_async(lambda: ask("readyz"), "ok\n")
+        producer.track(Interaction(tenant_id=tenant, input_tokens=7))
+        await eventually_async(tokens, ["7.0"])
+        stop.set()
+        await exporter
 
 
 def test_sql_prints_a_table_and_an_error_in_one_paragraph(stack: Stack) -> None:

@@ -17,6 +17,7 @@ from backchannel_deploy.cli.alerts import tail
 from backchannel_deploy.cli.dead import list_letters, requeue, show
 from backchannel_deploy.cli.demo import demo
 from backchannel_deploy.cli.doctor import doctor
+from backchannel_deploy.cli.exporter import exporter
 from backchannel_deploy.cli.migrate import migrate
 from backchannel_deploy.cli.notifier import notifier
 from backchannel_deploy.cli.prices import import_prices, list_prices, missing_prices
@@ -62,6 +63,7 @@ for _command, _group in (
     (worker, _RUN),
     (sink, _RUN),
     (notifier, _RUN),
+    (exporter, _RUN),
     (doctor, _OPERATE),
     (migrate, _OPERATE),
     (retention, _OPERATE),

@@ -1,0 +1,1 @@
+"""The windows of ``chat.metrics`` as counters and histograms for Prometheus."""
