@@ -1,4 +1,5 @@
-"""What the sink did, in numbers. ``received == stored + duplicate + dead`` for all that is done."""
+"""What the sink did, in numbers. For all that is done,
+``received == stored + duplicate + dead + erased``."""
 
 from dataclasses import asdict, dataclass
 
@@ -17,6 +18,8 @@ class Counters:
     """Lines of records that were stored before."""
     dead: int = 0
     """Lines that went to ``chat.dead``."""
+    erased: int = 0
+    """Lines of somebody who was erased, left out."""
     blocks: int = 0
     lost_records: int = 0
     """Records missing between the numbers of their producers."""

@@ -8,7 +8,7 @@ anew from the model, so ClickHouse never sees a byte that was not understood.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from zlib import crc32
 
@@ -30,6 +30,7 @@ from backchannel.events import (
 from backchannel_sinks.block import Block
 from backchannel_sinks.numbers import ProducerNumbers
 from backchannel_sinks.records import Record
+from backchannel_sinks.tombstones import Tombstones
 
 __all__ = [
     "BuildRows",
@@ -50,12 +51,13 @@ BuildRows = Callable[[Block, ProducerNumbers, bool], "Rows"]
 
 @dataclass(slots=True)
 class Rows:
-    """What became of a block: ``lines == stored + duplicate + len(dead)``."""
+    """What became of a block: ``lines == stored + duplicate + len(dead) + erased``."""
 
     parts: list[bytes] = field(default_factory=list)
     """Lines of the insert body."""
     lines: int = 0
     duplicate: int = 0
+    erased: int = 0
     unknown_fields: int = 0
     lost_records: int = 0
     """Records that are missing between the numbers of their producers."""
@@ -70,6 +72,20 @@ class Rows:
     @property
     def body(self) -> bytes:
         return b"\n".join(self.parts)
+
+    def leave_out(self, tombstones: Tombstones) -> None:
+        """Takes out what is of somebody who was erased; of a dead letter its line alone."""
+        left = [kept for part in self.parts if (kept := tombstones.left_of(part)) is not None]
+        self.erased += len(self.parts) - len(left)
+        self.parts = left
+        self.dead = [
+            replace(each, value=b"")
+            if tombstones.quoted_in(
+                each.value.decode("utf-8", "replace"), each.broker_time_ms * 1000
+            )
+            else each
+            for each in self.dead
+        ]
 
 
 def event_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) -> Rows:

@@ -1,7 +1,6 @@
 """The sink as a process: wait for Kafka and ClickHouse, run until told to stop."""
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from prometheus_client.core import Metric
 
@@ -20,6 +19,7 @@ from backchannel.probes.server import ProbeServer
 from backchannel.security import KafkaSecurity
 from backchannel_sinks.clickhouse.connection import connect
 from backchannel_sinks.clickhouse.store import ClickHouseStore
+from backchannel_sinks.control_kafka import Control
 from backchannel_sinks.counters import Counters
 from backchannel_sinks.errors import SinkStoppedError
 from backchannel_sinks.feeds import FEEDS
@@ -92,6 +92,7 @@ async def _store(
     )
     dead_letters = KafkaDeadLetters(settings, security)
     counters = Counters()
+    control = Control(settings.kafka, security)
     sink = Sink(
         KafkaOffsets(consumer),
         store,
@@ -103,15 +104,19 @@ async def _store(
             settings.sink_block_bytes_max,
             settings.sink_linger_ms * 1000,
         ),
+        control.tombstones,
     )
-    report = asyncio.create_task(log_progress(log, "sink_progressed", counters))
+    tasks = [asyncio.create_task(log_progress(log, "sink_progressed", counters))]
     try:
         await dead_letters.start()
-        epochs = await _epochs(settings, security)
-        state.sink = SinkConsumer(settings, security, consumer, sink, epochs)
+        await control.start()
+        tasks.append(asyncio.create_task(control.follow()))
+        state.sink = SinkConsumer(settings, security, consumer, sink, control.epochs)
         await state.sink.run(stop)
     finally:
-        report.cancel()
+        for task in tasks:
+            task.cancel()
+        await control.stop()
         sink.revoke()
         await consumer.stop()
         await dead_letters.stop()
@@ -179,25 +184,3 @@ async def _connected(
             log.warning("sink_waiting", why=why)
         await asyncio.sleep(_WAIT_S)
     return None
-
-
-async def _epochs(settings: SinkSettings, security: dict[str, Any]) -> dict[str, int]:
-    """Returns when each topic was made, as its maker noted on ``chat.control``."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka, enable_auto_commit=False, **security
-    )
-    await consumer.start()
-    try:
-        partition = TopicPartition(CONTROL.name, 0)
-        consumer.assign([partition])
-        await consumer.seek_to_beginning(partition)
-        end = (await consumer.end_offsets([partition]))[partition]
-        epochs: dict[str, int] = {}
-        while await consumer.position(partition) < end:
-            for record in (await consumer.getmany(timeout_ms=1000)).get(partition, []):
-                key = (record.key or b"").decode("utf-8", "replace")
-                if key.startswith("epoch/") and record.value:
-                    epochs[key.removeprefix("epoch/")] = int(json.loads(record.value)["epoch"])
-        return epochs
-    finally:
-        await consumer.stop()

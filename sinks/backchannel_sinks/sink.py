@@ -30,6 +30,7 @@ from backchannel_sinks.records import Place, Record
 from backchannel_sinks.rows import Rows
 from backchannel_sinks.seams import DeadLetterTopic, Offsets, Store
 from backchannel_sinks.state import sink_state
+from backchannel_sinks.tombstones import Tombstones
 
 __all__ = ["Sink"]
 
@@ -61,6 +62,7 @@ class Sink:
         counters: Counters,
         clock: Clock,
         limits: BlockLimits,
+        tombstones: Tombstones | None = None,
     ) -> None:
         self.lock = asyncio.Lock()
         self._committing = asyncio.Lock()
@@ -70,6 +72,7 @@ class Sink:
         self._counters = counters
         self._clock = clock
         self._limits = limits
+        self._tombstones = Tombstones() if tombstones is None else tombstones
         self._lanes: dict[Place, Lane] = {}
         self._away_since_us: int | None = None
         self._failures = 0
@@ -261,7 +264,10 @@ class Sink:
             # Kafka has forgotten what was committed; the table has not.
             lines = sum(record.lines for record in block.records)
             return Rows(lines=lines, duplicate=lines)
-        return feed.build(block, lane.numbers, judge_all)
+        rows = feed.build(block, lane.numbers, judge_all)
+        if self._tombstones:
+            rows.leave_out(self._tombstones)
+        return rows
 
     async def _divert_and_insert(self, feed: Feed, block: Block, rows: Rows) -> None:
         if rows.dead:
@@ -279,6 +285,7 @@ class Sink:
         counters.stored += rows.stored
         counters.duplicate += rows.duplicate
         counters.dead += len(rows.dead)
+        counters.erased += rows.erased
         counters.unknown_fields += rows.unknown_fields
         counters.blocks += 1
         if rows.lost_records:

@@ -19,7 +19,7 @@ def sink_state(
         "sink",
         counters.received,
         counters.stored,
-        {"duplicate": counters.duplicate, "dead": counters.dead},
+        {"duplicate": counters.duplicate, "dead": counters.dead, "erased": counters.erased},
         further={
             "blocks": counters.blocks,
             "retries": counters.retries,

@@ -50,9 +50,11 @@ if TYPE_CHECKING:
         Ack,
         BudgetState,
         Silence,
+        Tombstone,
         control_key,
         read_budget,
         read_control,
+        read_tombstone,
     )
     from backchannel.events.dead_letter import DEAD_VALUE_BYTES_MAX, DeadLetter
     from backchannel.events.windows import (
@@ -111,6 +113,7 @@ __all__ = [
     "Security",
     "Silence",
     "Status",
+    "Tombstone",
     "ToolCall",
     "Window",
     "bucket_of",
@@ -127,6 +130,7 @@ __all__ = [
     "quantile",
     "read_budget",
     "read_control",
+    "read_tombstone",
     "seal",
 ]
 
@@ -145,6 +149,8 @@ _LATER = {
     "control_key": "control",
     "read_budget": "control",
     "read_control": "control",
+    "read_tombstone": "control",
+    "Tombstone": "control",
     "DEAD_VALUE_BYTES_MAX": "dead_letter",
     "DeadLetter": "dead_letter",
     "UNACCOUNTED": "windows",

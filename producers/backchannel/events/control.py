@@ -21,7 +21,17 @@ from pydantic import (
 from backchannel.events.alert import Alert
 from backchannel.events.fields import Label, Labels, Text, TimestampUs
 
-__all__ = ["Ack", "BudgetState", "Control", "Silence", "control_key", "read_budget", "read_control"]
+__all__ = [
+    "Ack",
+    "BudgetState",
+    "Control",
+    "Silence",
+    "Tombstone",
+    "control_key",
+    "read_budget",
+    "read_control",
+    "read_tombstone",
+]
 
 _Id = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
 
@@ -117,13 +127,31 @@ class BudgetState(BaseModel):
         return self.period_end_us is not None and now_us >= self.period_end_us
 
 
+class Tombstone(BaseModel):
+    """Somebody is to be forgotten: what happened before it was asked for is left out wherever it
+    is read again."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+
+    kind: Literal["erasure"] = "erasure"
+    erasure_id: _Id
+    subject: Literal["user", "tenant", "conversation"]
+    keys: Annotated[tuple[Label, ...], Field(min_length=1, max_length=64)]
+    """How events name the subject: of a user the plain id and every pseudonym."""
+    requested_at_us: TimestampUs
+    requested_by: Label = ""
+
+
 _KINDS = (b"silence/", b"ack/")
+_ERASURE = b"erasure/"
 _BUDGET = b"budget/"
 _control: TypeAdapter[Silence | Ack] = TypeAdapter(Control, config=ConfigDict(defer_build=True))
 
 
-def control_key(control: Silence | Ack | BudgetState) -> bytes:
+def control_key(control: Silence | Ack | BudgetState | Tombstone) -> bytes:
     """Returns the key of its record: a later record of the same key takes its place."""
+    if isinstance(control, Tombstone):
+        return _ERASURE + control.erasure_id.encode()
     if isinstance(control, BudgetState):
         return _BUDGET + control.alert_id.encode()
     if isinstance(control, Silence):
@@ -148,5 +176,15 @@ def read_budget(key: bytes, value: bytes | None) -> BudgetState | None:
         return None
     try:
         return BudgetState.model_validate_json(value)
+    except ValidationError:
+        return None
+
+
+def read_tombstone(key: bytes | None, value: bytes | None) -> Tombstone | None:
+    """Reads a record of ``chat.control``; ``None`` for what is no erasure or cannot be read."""
+    if key is None or value is None or not key.startswith(_ERASURE):
+        return None
+    try:
+        return Tombstone.model_validate_json(value)
     except ValidationError:
         return None
