@@ -6,7 +6,7 @@ row. The types are named as those of the contract that they are a part of.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, get_args
 
 import msgspec
 
@@ -22,6 +22,7 @@ from backchannel.events import (
 )
 
 __all__ = [
+    "OBSERVED_FIELDS",
     "ErrorEvent",
     "Evaluation",
     "Feedback",
@@ -33,6 +34,7 @@ __all__ = [
     "Retrieval",
     "ToolCall",
     "read",
+    "read_rows",
 ]
 
 # Bounds are those of the contract: a value beyond them would go on as a window that no reader
@@ -201,7 +203,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     """Why the first rejected line is none; empty when there is no such line."""
 
 
-_decoder = msgspec.json.Decoder(
+_Any = (
     Interaction
     | LlmCall
     | Retrieval
@@ -217,6 +219,12 @@ _decoder = msgspec.json.Decoder(
     | _Marker
     | _Erasure
 )
+OBSERVED_FIELDS = frozenset(
+    field for kind in get_args(_Any) for field in ("event_type", *kind.__struct_fields__)
+)
+"""Every field that is looked at: what has to be asked for to count a stored event."""
+
+_decoder = msgspec.json.Decoder(_Any)
 _decode = _decoder.decode
 _decode_lines = _decoder.decode_lines
 
@@ -238,6 +246,22 @@ def read(batch: OpenedBatch) -> Reading:
         else:
             good.append(_decode(encode_event(verdict.event)))
     return Reading(good, len(reasons), reasons[0] if reasons else "")
+
+
+def read_rows(lines: bytes) -> Sequence[Observation]:
+    """Reads stored events, a JSON object each line. What the stream could not read, and so did not
+    count, is left out here too."""
+    try:
+        return _decode_lines(lines)
+    except msgspec.MsgspecError:
+        return [each for line in lines.split(b"\n") for each in _readable(line)]
+
+
+def _readable(line: bytes) -> Sequence[Observation]:
+    try:
+        return (_decode(line),)
+    except msgspec.MsgspecError:
+        return ()
 
 
 def _verdicts(batch: OpenedBatch) -> list[Accepted | Rejected]:

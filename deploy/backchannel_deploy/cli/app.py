@@ -30,6 +30,7 @@ from backchannel_deploy.cli.sink import sink
 from backchannel_deploy.cli.sql import sql
 from backchannel_deploy.cli.status import status
 from backchannel_deploy.cli.up import up
+from backchannel_deploy.cli.verify import verify
 from backchannel_deploy.cli.version import version
 from backchannel_deploy.cli.whatif import whatif
 from backchannel_deploy.cli.worker import worker
@@ -68,6 +69,7 @@ for _command, _group in (
     (migrate, _OPERATE),
     (retention, _OPERATE),
     (schema, _OPERATE),
+    (verify, _OPERATE),
     (version, _OPERATE),
 ):
     app.command(_command, group=_group, sort_key=len(list(app)))

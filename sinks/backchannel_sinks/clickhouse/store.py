@@ -13,14 +13,14 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 from backchannel.clock import Clock
 from backchannel_sinks.errors import RowsRefusedError, StoreAwayError
 
-__all__ = ["ClickHouseStore"]
+__all__ = ["INSERT_SETTINGS", "ClickHouseStore"]
 
 _T = TypeVar("_T")
 
 _LOOK_BACK_US = 8 * 86_400 * 1_000_000
 """Events that Kafka may still hold are not older than this: its retention is 7 days."""
 
-_INSERT_SETTINGS = {
+INSERT_SETTINGS = {
     # One body is one block: the token names all of it or none.
     "async_insert": 0,
     "input_format_parallel_parsing": 0,
@@ -56,7 +56,7 @@ class ClickHouseStore:
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="sink-clickhouse")
 
     async def insert(self, table: str, body: bytes, token: str) -> None:
-        settings = {**_INSERT_SETTINGS, "insert_deduplication_token": token}
+        settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
 
         def insert(client: Client) -> None:
             client.raw_insert(table, insert_block=body, settings=settings, fmt="JSONEachRow")

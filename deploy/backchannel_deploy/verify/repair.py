@@ -1,0 +1,75 @@
+"""Writes corrections: windows anew on ``chat.metrics``, lost records into the table again."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from backchannel.clock import Clock
+from backchannel.events.partitioning import partition_of
+from backchannel.events.topics import DEAD, EVENTS, METRICS, PARTITIONS
+from backchannel_deploy.verify.compare import Mismatch
+from backchannel_deploy.verify.log import Log
+from backchannel_processors.groupings import series_key
+from backchannel_processors.rows import Row, seal_rows
+from backchannel_sinks.block import Block
+from backchannel_sinks.clickhouse.store import ClickHouseStore
+from backchannel_sinks.numbers import ProducerNumbers
+from backchannel_sinks.records import Place, Record
+from backchannel_sinks.rows import event_rows
+
+__all__ = ["send_corrections", "store_lost"]
+
+_T = TypeVar("_T")
+
+_ROWS_PER_RECORD = 100
+_RECORDS_PER_BLOCK = 500
+
+
+async def send_corrections(log: Log, mismatches: Iterable[Mismatch]) -> int:
+    """Sends each window as it should be, with a revision above any of the stream; returns how many.
+    The sink stores them like any other; sent again they change nothing."""
+    by_partition: dict[int, list[Row]] = {}
+    for each in mismatches:
+        if each.correction is not None:
+            series = series_key(each.identity.grouping, each.identity.dims)
+            partition = partition_of(series, PARTITIONS)
+            by_partition.setdefault(partition, []).append(each.correction)
+    sealed = [
+        (partition, seal_rows(chunk))
+        for partition, rows in by_partition.items()
+        for chunk in _chunks(rows, _ROWS_PER_RECORD)
+    ]
+    await log.send(
+        (METRICS.name, partition, each.value, each.headers) for partition, each in sealed
+    )
+    return sum(map(len, by_partition.values()))
+
+
+async def store_lost(
+    log: Log, store: ClickHouseStore, lost: Mapping[int, Sequence[Record]], epoch: int, clock: Clock
+) -> int:
+    """Stores records that the sink has passed by and that are not there; returns how many rows.
+
+    The sink stores none of them a second time: they are below what it has committed. Lines that
+    are no events go to ``chat.dead`` first, as the sink would have it.
+    """
+    count = 0
+    for partition, records in lost.items():
+        numbers = ProducerNumbers()
+        for chunk in _chunks(sorted(records, key=lambda each: each.offset), _RECORDS_PER_BLOCK):
+            block = Block(Place(EVENTS.name, partition), epoch, chunk)
+            rows = event_rows(block, numbers)
+            numbers.update(rows.numbers.items())
+            await log.send((DEAD.name, None, each.value, each.headers()) for each in rows.dead)
+            if rows.parts:
+                # A token of its own: ClickHouse may remember that of a block that it has lost.
+                token = f"repair-{clock.now_us()}-{block.token}"
+                await store.insert("events", rows.body, token)
+            count += rows.stored
+    return count
+
+
+def _chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
