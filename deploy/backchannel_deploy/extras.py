@@ -15,6 +15,7 @@ _EXTRAS = {
     "mode": "processors",
     "msgspec": "processors",
     "platformdirs": "cli",
+    "prometheus_client": "prometheus",
     "psutil": "local",
     "pydantic_settings": "cli",
     "rich": "cli",

@@ -1,58 +1,244 @@
-"""The notifier as a process, between a real broker and a real receiver."""
+"""The notifier on a real broker, as tasks of the test: nobody kills it here."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events import Alert
-from backchannel.events.topics import ALERTS, TOPICS
+from backchannel.events import Alert, DeadLetter, Silence, control_key
+from backchannel.events.topics import ALERTS, CONTROL, DEAD, EVENTS, TOPICS
 from backchannel_deploy.topics import ensure_topics
-from support.alerts import an_alert
-from support.broker import BrokerProcess
-from support.notifier_process import NotifierFactory
-from support.receiver import Receiver
-from support.stack import eventually
+from backchannel_sinks.notifier.message import Message
+from backchannel_sinks.notifier.pipeline_kafka import Outbox
+from backchannel_sinks.notifier.pipeline_watch import PIPELINE_DOWN
+from backchannel_sinks.notifier.plan import Plan
+from backchannel_sinks.notifier.run import run_notifier
+from backchannel_sinks.notifier.settings import NotifierSettings
+from support.alerts import a_message, an_alert, resolved
+from support.broker import BrokerProcess, unique
 
 pytestmark = pytest.mark.integration
 
-PLAN = """
-[target.hook]
-webhook = "URL/ok"
-secrets = ["SECRET"]
-allow = ["127.0.0.0/8"]
-per_minute_max = 1000
-"""
+WORKERS = "backchannel-processors"
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[BrokerProcess]:
+    """A broker with the topics, for the tests of this file."""
+    folder = Path(tempfile.mkdtemp(prefix="backchannel-kafka-"))
+    started = BrokerProcess(folder)
+    try:
+        started.start()
+        asyncio.run(ensure_topics(started.bootstrap, clock=SYSTEM_CLOCK, topics=TOPICS))
+        yield started
+    finally:
+        started.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Told:
+    """A target in memory."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self._news = asyncio.Event()
+
+    async def send(self, message: Message) -> None:
+        self.messages.append(message)
+        self._news.set()
+
+    def states(self, rule: str) -> list[str]:
+        """What was said of a rule, in order."""
+        return [each.status for each in self.messages if each.group["rule"] == rule]
+
+    async def after(self, *rules: str) -> list[dict[str, int]]:
+        """Waits for messages about so many rules, and returns their news."""
+        async with asyncio.timeout(30):
+            while {each.group["rule"] for each in self.messages} < set(rules):
+                self._news.clear()
+                await self._news.wait()
+        return [each.news for each in self.messages if each.group["rule"] in rules]
+
+
+class Runner:
+    """Notifiers of one group, one target each, which is told of rules that begin with ``rule``."""
+
+    def __init__(self, broker: BrokerProcess) -> None:
+        self.bootstrap = broker.bootstrap
+        self.group = unique("notifier")
+        self.rule = unique("rule")
+
+    @asynccontextmanager
+    async def notifier(self, **settings: Any) -> AsyncIterator[Told]:
+        told, stop = Told(), asyncio.Event()
+        plan = Plan.model_validate(
+            {
+                "target": {"team": {"apprise": "json://localhost"}},
+                "route": [
+                    {
+                        "rules": [f"{self.rule}*", PIPELINE_DOWN],
+                        "to": ["team"],
+                        "group_interval": "1s",
+                    }
+                ],
+            }
+        )
+        known: dict[str, Any] = {
+            "kafka": self.bootstrap,
+            "notifier_group": self.group,
+            "session_timeout_s": 6,
+        }
+        running = asyncio.ensure_future(
+            run_notifier(NotifierSettings(**known | settings), plan, {"team": told}, stop)
+        )
+        try:
+            yield told
+        finally:
+            stop.set()
+            await running
+
+    def alert(self, name: str, **fields: Any) -> Alert:
+        return an_alert(f"{self.rule}-{name}", at_us=SYSTEM_CLOCK.now_us(), **fields)
+
+    async def publish(self, *alerts: Alert) -> None:
+        for alert in alerts:
+            key = alert.alert_id.encode()
+            await self.send(ALERTS.name, alert.model_dump_json().encode(), key)
+
+    async def send(self, topic: str, value: bytes, key: bytes) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap) as producer:
+            await producer.send_and_wait(topic, value, key=key)
 
 
 @pytest.fixture
-def broker(private_kafka: Callable[[], BrokerProcess]) -> BrokerProcess:
-    started = private_kafka()
-    asyncio.run(ensure_topics(started.bootstrap, clock=SYSTEM_CLOCK, topics=TOPICS))
-    return started
+def runner(broker: BrokerProcess) -> Runner:
+    return Runner(broker)
 
 
-def publish(broker: BrokerProcess, alerts: Sequence[Alert]) -> None:
-    async def send() -> None:
-        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap, acks="all") as producer:
-            for alert in alerts:
-                value = alert.model_dump_json().encode()
-                await producer.send(ALERTS.name, value, key=alert.alert_id.encode())
-            await producer.flush()
+async def test_a_new_notifier_tells_what_fires_and_goes_on_with_what_comes(runner: Runner) -> None:
+    fires, over = runner.alert("fires"), runner.alert("over")
+    await runner.publish(fires, over, resolved(over))
 
-    asyncio.run(send())
+    async with runner.notifier() as told:
+        assert await told.after(fires.rule) == [{fires.alert_id: 1}]
+        comes = runner.alert("comes")
+        await runner.publish(comes)
+        await told.after(comes.rule)
+    assert {each.group["rule"] for each in told.messages} == {fires.rule, comes.rule}
 
 
-def test_an_alert_reaches_a_webhook(
-    broker: BrokerProcess, notifier_factory: NotifierFactory, receiver: Receiver
+async def test_a_notifier_that_is_started_again_tells_what_came_meanwhile_and_nothing_twice(
+    runner: Runner,
 ) -> None:
-    notifier = notifier_factory(broker.bootstrap, PLAN)
-    notifier.start()
-    notifier.wait_until_logged("notifier_took_over")
-    publish(broker, [an_alert(at_us=SYSTEM_CLOCK.now_us())])
-    eventually(lambda: len(receiver.at("ok")), 1, timeout_s=20)
+    first, second = runner.alert("first"), runner.alert("second")
+    await runner.publish(first)
+    async with runner.notifier() as told:
+        await told.after(first.rule)
+    await runner.publish(second)
 
-    assert receiver.got[0].json["type"] == "alert.firing"
-    assert notifier.stop() == 0
+    async with runner.notifier() as told:
+        await told.after(second.rule)
+    assert [each.news for each in told.messages] == [{second.alert_id: 1}]
+
+
+async def test_one_delivers_and_another_takes_over(runner: Runner) -> None:
+    alert, later = runner.alert("one"), runner.alert("two")
+    async with runner.notifier() as standby:
+        async with runner.notifier() as leader:
+            await runner.publish(alert)
+            await until(lambda: bool(standby.messages or leader.messages))
+        await runner.publish(later)
+        await standby.after(later.rule)
+
+    news = [each.news for each in (*leader.messages, *standby.messages)]
+    assert sorted(map(str, news)) == sorted(map(str, [{alert.alert_id: 1}, {later.alert_id: 1}]))
+
+
+async def test_what_was_silenced_before_it_started_is_not_told(runner: Runner) -> None:
+    quiet, loud = runner.alert("quiet"), runner.alert("loud")
+    now_us = SYSTEM_CLOCK.now_us()
+    silence = Silence(
+        silence_id=unique("s"),
+        rule=quiet.rule,
+        starts_at_us=now_us,
+        ends_at_us=now_us + 3_600_000_000,
+        created_at_us=now_us,
+        created_by="ada",
+    )
+    await runner.send(CONTROL.name, silence.model_dump_json().encode(), control_key(silence))
+    await runner.publish(quiet, loud)
+
+    async with runner.notifier() as told:
+        await told.after(loud.rule)
+    assert [each.news for each in told.messages] == [{loud.alert_id: 1}]
+
+
+async def test_the_notifier_says_when_the_workers_are_gone_and_when_they_are_back(
+    runner: Runner,
+) -> None:
+    async with runner.notifier(pipeline_down_s=1) as told:
+        await told.after(PIPELINE_DOWN)
+        worker = AIOKafkaConsumer(EVENTS.name, bootstrap_servers=runner.bootstrap, group_id=WORKERS)
+        async with worker:
+            await until(lambda: told.states(PIPELINE_DOWN) == ["firing", "resolved"])
+
+    assert "no worker is running" in told.messages[0].text
+    first, second = await published(runner, PIPELINE_DOWN)
+    assert (first.state, second.state) == ("firing", "resolved")
+    assert second.transition > first.transition
+
+
+async def test_a_message_that_was_given_up_is_a_dead_letter(runner: Runner) -> None:
+    outbox = Outbox({"bootstrap_servers": runner.bootstrap})
+    message = a_message()
+    assert await outbox.put_aside(message, "answered 500")
+    await outbox.close()
+
+    (record,) = await records(runner, DEAD.name)
+    letter = DeadLetter.read(record.value, record.headers)
+    assert (letter.stage, letter.topic, letter.offset) == ("notifier", ALERTS.name, 7)
+    assert Message.model_validate_json(letter.value) == message
+
+
+async def test_what_cannot_be_written_is_told_as_not_durable() -> None:
+    outbox = Outbox({"bootstrap_servers": "127.0.0.1:1"})
+
+    assert not await outbox.put_aside(a_message(), "answered 500")
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110 -- what is awaited has no event
+            await asyncio.sleep(0.02)
+
+
+async def published(runner: Runner, alert_id: str) -> list[Alert]:
+    """Returns what stands on ``chat.alerts`` about an alert."""
+    found = [
+        Alert.model_validate_json(record.value)
+        for record in await records(runner, ALERTS.name)
+        if record.key == alert_id.encode()
+    ]
+    return sorted(found, key=lambda alert: alert.transition)
+
+
+async def records(runner: Runner, topic: str) -> list[Any]:
+    """Returns all that stands on a topic."""
+    found: list[Any] = []
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=runner.bootstrap, auto_offset_reset="earliest"
+    )
+    async with consumer:
+        places = consumer.assignment()
+        ends = await consumer.end_offsets(places)
+        while any([await consumer.position(place) < ends[place] for place in places]):
+            for batch in (await consumer.getmany(timeout_ms=200)).values():
+                found += batch
+    return found

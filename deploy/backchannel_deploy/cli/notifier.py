@@ -1,5 +1,6 @@
 """`backchannel notifier`: alerts to people as a process."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -23,25 +24,23 @@ def notifier(*, file: Path | None = None) -> None:
     from backchannel_deploy.errors import UserError
     from backchannel_deploy.up import exit_when_parent_dies
     from backchannel_sinks.notifier.errors import PlanError
-    from backchannel_sinks.notifier.plan import EMPTY_PLAN, Plan
     from backchannel_sinks.notifier.settings import NotifierSettings
 
     exit_when_parent_dies()
+    if file is not None:
+        os.environ["BACKCHANNEL_NOTIFIER_FILE"] = str(file)
     with checked():
         settings = NotifierSettings(kafka=find_kafka())
-        if file is not None:
-            settings = settings.model_copy(update={"notifier_file": file})
-    try:
-        plan = Plan.load(settings.notifier_file) if settings.notifier_file else EMPTY_PLAN
+        plan = settings.plan()
         if not plan.target:
             _rest()
             return
         from backchannel_sinks.notifier.run import notifier_main
 
-        with checked():
+        try:
             notifier_main(settings, plan)
-    except PlanError as error:
-        raise UserError(str(error)) from error
+        except PlanError as error:
+            raise UserError(f"{error}.") from error
 
 
 def _rest() -> None:

@@ -92,7 +92,7 @@ CONTENT = Topic("chat.content", PARTITIONS, key="", retention_ms=_DAY_MS, messag
 NOTIFIER = Topic(
     "chat.notifier",
     1,
-    key="kind/id",
+    key="group/kind/id",
     retention_ms=-1,
     message_bytes_max=8 * _MB,
     cleanup="compact",

@@ -42,6 +42,10 @@ class ByApprise:
         if self._plugin is None:
             raise PlanError(f"target {name}: apprise: not a URL that apprise knows")
         self._plugin.overflow_mode = OverflowMode.TRUNCATE
+        if self._plugin.request_rate_per_sec == apprise.NotifyBase.request_rate_per_sec:
+            # Not what the service asks for, but what apprise waits where it knows nothing: 5.5 s.
+            # ``per_minute_max`` is the limit here.
+            self._plugin.request_rate_per_sec = 0
         self._timeout_s = timeout_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"notify-{name}")
 

@@ -1,7 +1,7 @@
 """What the notifier did, in numbers.
 
-``received == repeated + unrouted + routed`` for alerts; ``composed == delivered + dead`` for
-messages that are done.
+For alerts that were read ``received == repeated + unrouted + unreadable + routed``; for messages
+that are done ``composed == delivered + dead``.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ class Counters:
     """Counts since the process started."""
 
     received: int = 0
-    """Records of ``chat.alerts`` that are alerts."""
+    """Records of ``chat.alerts``."""
     unreadable: int = 0
     """Records that are no alert this version can read."""
     repeated: int = 0

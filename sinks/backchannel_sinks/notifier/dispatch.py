@@ -54,14 +54,14 @@ class Dispatch:
         self._queues: dict[str, list[tuple[int, str]]] = {}
         self._look_again: dict[str, int] = {}
         self._known: dict[str, int] = {}
+        self._places: dict[str, set[str]] = {}
         self._firing: dict[str, Alert] = {}
 
     def load(self, threads: Iterable[Thread]) -> None:
         """Takes back what an earlier process left."""
         for thread in threads:
             if thread.target in self._plan.target:
-                self._threads[thread.key] = thread
-                self._queue_up(thread)
+                self._hold(thread)
             else:
                 self._counters.orphaned += 1
                 self._changed.add(thread.key)
@@ -75,6 +75,10 @@ class Dispatch:
         """Returns an alert, if it fires."""
         return self._firing.get(alert_id)
 
+    def transition(self, alert_id: str) -> int:
+        """Returns the last change that is known of an alert; 0 for none."""
+        return self._known.get(alert_id, 0)
+
     def hear(self, control: Silence | Ack, now_us: int) -> None:
         """Notes a silence or an acknowledgement."""
         if isinstance(control, Ack):
@@ -84,22 +88,26 @@ class Dispatch:
         else:
             self._silences.pop(control.silence_id, None)
 
-    def offer(
-        self, alert: Alert, origin: Origin, now_us: int, *, seen_before: bool = False
-    ) -> None:
-        """Takes a change of an alert. With ``seen_before`` it is from before there was a notifier:
-        what is over by then is nobody's news."""
+    def offer(self, alert: Alert, origin: Origin, now_us: int) -> None:
+        """Takes a change of an alert."""
         self._counters.received += 1
         if alert.transition <= self._known.get(alert.alert_id, 0):
             self._counters.repeated += 1
             return
         self._note(alert)
-        late = alert.state == "resolved" and now_us - alert.evaluated_at_us > GIVE_UP_US
-        new_to_all = seen_before or late
-        routed = [
-            self._put(line, alert, origin, now_us, new_to_all) for line in self._plan.lines(alert)
+        size = len(alert.model_dump_json())
+        entry = Entry(alert=alert, origin=origin, size=size, due_us=now_us)
+        # Who was told of it hears how it goes on, also when the plan is another one by now.
+        holders = self._holders(alert.alert_id)
+        for thread in holders:
+            self._go_on(thread, entry)
+        known = {(thread.target, thread.step) for thread in holders}
+        added = [
+            self._begin(line, entry)
+            for line in self._plan.lines(alert)
+            if (line.target, line.step) not in known and _is_news(entry, line, bool(holders))
         ]
-        if any(routed):
+        if holders or any(added):
             self._counters.routed += 1
         else:
             self._counters.unrouted += 1
@@ -111,36 +119,37 @@ class Dispatch:
         else:
             self._firing.pop(alert.alert_id, None)
 
-    def _put(
-        self, line: Line, alert: Alert, origin: Origin, now_us: int, only_if_known: bool
-    ) -> bool:
-        """Puts an alert into the thread of a line; says whether its target has to hear of it."""
-        size = len(alert.model_dump_json())
-        fresh = Thread.of(line)
-        thread = self._threads.get(fresh.key, fresh)
-        known = thread.entries.get(alert.alert_id)
-        if known is None:
-            if alert.state == "resolved" and (only_if_known or line.step):
-                return False
-            crowded = thread is fresh and len(self._threads) >= THREADS_MAX
-            if crowded or thread.is_full:
-                self._counters.over_limit += 1
-                return False
-            due_us = now_us + line.wait_s * _SECOND_US
-            self._store(
-                thread.with_entry(Entry(alert=alert, origin=origin, size=size, due_us=due_us))
-            )
-            return True
-        if alert.transition <= known.alert.transition:
-            return known.is_news
-        # A new firing waits again; an end comes as soon as the interval allows.
-        waits = line.wait_s if alert.state == "firing" else 0
-        due_us = known.due_us if known.is_news else now_us + waits * _SECOND_US
-        if line.step and alert.state == "firing":
-            due_us = now_us + waits * _SECOND_US
-        update = {"alert": alert, "origin": origin, "size": size, "due_us": due_us}
-        self._store(thread.with_entry(known.model_copy(update=update)))
+    def _go_on(self, thread: Thread, entry: Entry) -> None:
+        """Puts a change in the place of what a thread knew of the alert."""
+        alert_id = entry.alert.alert_id
+        known = thread.entries[alert_id]
+        if entry.alert.transition <= known.alert.transition:
+            return
+        # A new firing waits again, to be escalated always; an end only for the interval.
+        fires = entry.alert.state == "firing"
+        due_us = entry.due_us + (thread.wait_s * _SECOND_US if fires else 0)
+        if known.is_news and not (fires and thread.step):
+            due_us = known.due_us
+        kept = {"told": known.told, "hushed": known.hushed, "due_us": due_us}
+        self._store(thread.with_entry(entry.model_copy(update=kept)))
+
+    def _begin(self, line: Line, entry: Entry) -> bool:
+        """Puts an alert into the thread of a line; says whether there was room for it."""
+        empty = Thread.of(line)
+        thread = self._threads.get(empty.key, empty)
+        crowded = thread is empty and len(self._threads) >= THREADS_MAX
+        if crowded or thread.is_full:
+            self._counters.over_limit += 1
+            return False
+        due_us = entry.due_us + line.wait_s * _SECOND_US
+        self._store(thread.with_entry(entry.model_copy(update={"due_us": due_us})))
         return True
+
+    def _holders(self, alert_id: str) -> list[Thread]:
+        """Returns the threads that an alert is in."""
+        keys = self._places.get(alert_id, ())
+        found = [self._threads[key] for key in keys if key in self._threads]
+        return [thread for thread in found if alert_id in thread.entries]
 
     # -- what is to be told ----------------------------------------------------------------------
 
@@ -285,6 +294,16 @@ class Dispatch:
         if thread is not None and _is_under_way(thread, message):
             self._store(thread.after(message, now_us))
 
+    def sizes(self) -> dict[str, int]:
+        """Returns how much it holds in memory."""
+        waiting = sum(thread.attempt is not None for thread in self._threads.values())
+        return {
+            "threads": len(self._threads),
+            "messages": waiting,
+            "firing": len(self._firing),
+            "silences": len(self._silences),
+        }
+
     # -- keeping ---------------------------------------------------------------------------------
 
     def take_changes(self) -> dict[str, Thread | None]:
@@ -297,14 +316,28 @@ class Dispatch:
         self._changed.update(keys)
 
     def _store(self, thread: Thread) -> None:
-        self._threads[thread.key] = thread
+        self._hold(thread)
         self._changed.add(thread.key)
+
+    def _hold(self, thread: Thread) -> None:
+        self._threads[thread.key] = thread
+        for alert_id in thread.entries:
+            self._places.setdefault(alert_id, set()).add(thread.key)
         self._queue_up(thread)
 
     def _drop(self, key: str) -> None:
         self._threads.pop(key, None)
         self._look_again.pop(key, None)
         self._changed.add(key)
+
+
+def _is_news(entry: Entry, line: Line, is_held: bool) -> bool:
+    """Says whether somebody has to hear of an alert who has not yet. What is over is told only if
+    nobody was told of it before, and it was not long ago."""
+    alert = entry.alert
+    if alert.state == "firing":
+        return True
+    return not is_held and not line.step and entry.due_us - alert.evaluated_at_us <= GIVE_UP_US
 
 
 def _is_under_way(thread: Thread, message: Message) -> bool:

@@ -12,7 +12,7 @@ class NotifierError(Exception):
     """Any error of this package. No message holds an address or a secret of a target."""
 
 
-class PlanError(NotifierError):
+class PlanError(NotifierError, ValueError):
     """Names the file, the table, the field and the fix, for every mistake."""
 
 

@@ -10,6 +10,7 @@ a process that was frozen cannot write over what its successor knows.
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -36,8 +37,7 @@ __all__ = ["OneForAll", "Term", "follow_control"]
 
 _POLL_MS = 500
 _WRITE_TIMEOUT_S = 20.0
-_THREAD = b"thread/"
-_LEADER = b"leader"
+_STOP_S = 3.0
 _STATE = TopicPartition(NOTIFIER.name, 0)
 
 log = structlog.get_logger("backchannel.notifier")
@@ -103,11 +103,13 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             session_timeout_ms=round(settings.session_timeout_s * 1_000),
             heartbeat_interval_ms=round(settings.session_timeout_s * 300),
         )
+        # Other groups, with other targets, keep their threads on the same topic.
+        self._thread = f"{settings.notifier_group}/thread/".encode()
+        self._leader = f"{settings.notifier_group}/leader".encode()
         self._producer: AIOKafkaProducer | None = None
         self._assigned: list[TopicPartition] = []
         self._rebalances = 0
         self._is_loaded = False
-        self._fresh_until: dict[TopicPartition, int] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._writing = asyncio.Lock()
         self._written = asyncio.Event()
@@ -116,6 +118,11 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
     def leads(self) -> bool:
         """Whether this process is the one that delivers."""
         return self._is_loaded
+
+    @property
+    def is_in_group(self) -> bool:
+        """Whether the group has said whether this process delivers."""
+        return self._rebalances > 0 and (self._is_loaded or not self._assigned)
 
     def write_soon(self) -> None:
         """Something changed that must outlive the process."""
@@ -187,7 +194,10 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             log.info("notifier_stood_down")
         producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            # What it still holds is not waited for: it is in the threads.
+            with suppress(TimeoutError, KafkaError):
+                async with asyncio.timeout(_STOP_S):
+                    await producer.stop()
 
     async def _take_over(self, assigned: list[TopicPartition], rebalance: int) -> None:
         """Locks out whoever delivered before, and learns what that one knew."""
@@ -201,28 +211,33 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         await producer.start()
         mark = os.urandom(16).hex().encode()
         async with producer.transaction():
-            await producer.send_and_wait(_STATE.topic, mark, key=_LEADER, partition=0)
+            await producer.send_and_wait(_STATE.topic, mark, key=self._leader, partition=0)
         threads = await self._threads(mark)
         begins = await self._consumer.beginning_offsets(assigned)
         ends = await self._consumer.end_offsets(assigned)
-        positions = {}
-        fresh_until = {}
-        for partition in assigned:
-            committed = await self._consumer.committed(partition)
-            if committed is None:
-                fresh_until[partition] = ends[partition]
-            positions[partition] = max(begins[partition], committed or 0)
-        past = await self._past(begins, {tp: min(positions[tp], ends[tp]) for tp in assigned})
+        committed = {place: await self._consumer.committed(place) for place in assigned}
+        # Where no notifier has been, all that is there is past: what fires of it is news.
+        until = {
+            place: ends[place]
+            if committed[place] is None
+            else max(begins[place], min(committed[place], ends[place]))
+            for place in assigned
+        }
+        past = await self._past(begins, until)
         if rebalance != self._rebalances:
             return
         self._dispatch.clear()
         self._dispatch.load(threads)
-        for alert in past:
-            self._dispatch.recall(alert)
-        for partition, offset in positions.items():
+        for partition, record, alert in past:
+            if committed[partition] is None and alert.state == "firing":
+                self._offer(partition, record)
+            else:
+                self._dispatch.recall(alert)
+        for partition, offset in until.items():
             self._consumer.seek(partition, offset)
-        self._fresh_until, self._positions = fresh_until, {}
+        self._positions = {place: until[place] for place in assigned if committed[place] is None}
         self._is_loaded = True
+        self.write_soon()
         log.info("notifier_took_over", threads=len(threads), alerts=len(past))
         self._on_taken_over()
 
@@ -239,9 +254,9 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             await consumer.seek_to_beginning(_STATE)
             async with asyncio.timeout(60):
                 async for record in consumer:
-                    if record.key == _LEADER and record.value == mark:
+                    if record.key == self._leader and record.value == mark:
                         return list(found.values())
-                    if record.key is None or not record.key.startswith(_THREAD):
+                    if record.key is None or not record.key.startswith(self._thread):
                         continue
                     found.pop(record.key, None)
                     if record.value is not None:
@@ -250,15 +265,18 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
 
     async def _past(
         self, begins: dict[TopicPartition, int], until: dict[TopicPartition, int]
-    ) -> list[Alert]:
-        """Returns the alerts that were offered before."""
-        found = []
+    ) -> list[tuple[TopicPartition, Any, Alert]]:
+        """Returns the last change of every alert before the offsets, and where it stands."""
+        found: dict[str, tuple[TopicPartition, Any, Alert]] = {}
         spans = {tp: (begins[tp], until[tp]) for tp in until if begins[tp] < until[tp]}
-        async for record in _records(self._options, spans):
+        async for partition, record in _records(self._options, spans):
             alert = _alert(record.value)
-            if alert is not None:
-                found.append(alert)
-        return found
+            if alert is None:
+                continue
+            known = found.get(alert.alert_id)
+            if known is None or alert.transition > known[2].transition:
+                found[alert.alert_id] = (partition, record, alert)
+        return list(found.values())
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -285,13 +303,13 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             return
         alert = _alert(record.value)
         if alert is None:
+            self._counters.received += 1
             self._counters.unreadable += 1
             return
         self._dispatch.offer(
             alert,
             Origin(partition=partition.partition, offset=record.offset),
             self._clock.now_us(),
-            seen_before=record.offset < self._fresh_until.get(partition, 0),
         )
 
     # -- writing ---------------------------------------------------------------------------------
@@ -328,7 +346,9 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         async with producer.transaction():
             for key, thread in changes.items():
                 value = None if thread is None else thread.model_dump_json().encode()
-                await producer.send(_STATE.topic, value, key=_THREAD + key.encode(), partition=0)
+                await producer.send(
+                    _STATE.topic, value, key=self._thread + key.encode(), partition=0
+                )
             if positions:
                 await producer.send_offsets_to_transaction(positions, self._settings.notifier_group)
 
@@ -361,7 +381,7 @@ async def follow_control(
 
 async def _records(
     options: Mapping[str, Any], spans: Mapping[TopicPartition, tuple[int, int]]
-) -> AsyncIterator[Any]:
+) -> AsyncIterator[tuple[TopicPartition, Any]]:
     """Yields the records of each partition from the first offset to before the second."""
     if not spans:
         return
@@ -377,7 +397,7 @@ async def _records(
             for partition, records in fetched.items():
                 for record in records:
                     if record.offset < spans[partition][1]:
-                        yield record
+                        yield partition, record
             waiting = {tp for tp in waiting if await consumer.position(tp) < spans[tp][1]}
 
 

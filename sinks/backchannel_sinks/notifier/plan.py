@@ -176,7 +176,6 @@ class Line:
     group: dict[str, str]
     wait_s: int
     interval_s: int
-    route: int
 
 
 class Plan(_Table):
@@ -200,15 +199,15 @@ class Plan(_Table):
 
     def lines(self, alert: Alert) -> Iterator[Line]:
         """Yields every way that an alert goes."""
-        for number, route in enumerate(self.route):
+        for route in self.route:
             if not route.fits(alert):
                 continue
             group = {name: trait(alert, name) for name in route.group_by}
             for name in route.to:
-                yield Line(name, 0, group, route.group_wait, route.group_interval, number)
+                yield Line(name, 0, group, route.group_wait, route.group_interval)
             for step, escalation in enumerate(route.escalate, 1):
                 for name in escalation.to:
-                    yield Line(name, step, group, escalation.after, route.group_interval, number)
+                    yield Line(name, step, group, escalation.after, route.group_interval)
             if not route.go_on:
                 return
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -29,10 +29,15 @@ from backchannel_sinks.notifier.plan import Plan, Target
 from backchannel_sinks.notifier.settings import NotifierSettings
 from backchannel_sinks.notifier.webhook import Webhook
 
+if TYPE_CHECKING:
+    from backchannel.probes.agent import AgentState
+
 __all__ = ["notifier_main", "run_notifier"]
 
 _WAIT_S = 1.0
-_PROBE_S = 5.0
+_STOP_GRACE_S = 5.0
+_PROBES = 12
+"""How often the workers are looked for until ``pipeline_down`` is raised."""
 _WORKERS = "backchannel-processors"
 _HERE = Origin(partition=0, offset=-1)
 
@@ -69,6 +74,28 @@ async def run_notifier(
     options = {"bootstrap_servers": settings.kafka, **KafkaSecurity.from_env().aiokafka()}
     counters = Counters()
     notifier = _Notifier(settings, plan, senders, options, counters, clock)
+    if settings.notifier_port is None:
+        await _run(notifier, counters, stop)
+        return
+    # Imported late: a notifier that nobody asks needs no client of Prometheus.
+    from backchannel.probes.agent import agent_metrics
+    from backchannel.probes.server import ProbeServer
+
+    probes = ProbeServer(
+        settings.probe_host,
+        settings.notifier_port,
+        dead=lambda: "",
+        unready=notifier.unready,
+        collect=lambda: agent_metrics([notifier.state()]),
+    )
+    await probes.start()
+    try:
+        await _run(notifier, counters, stop)
+    finally:
+        await probes.stop()
+
+
+async def _run(notifier: "_Notifier", counters: Counters, stop: asyncio.Event) -> None:
     tasks = [
         asyncio.ensure_future(each)
         for each in (
@@ -77,14 +104,19 @@ async def run_notifier(
         )
     ]
     following = asyncio.ensure_future(notifier.follow(stop))
+    stopping = asyncio.ensure_future(stop.wait())
+    tasks += [following, stopping]
     try:
-        done, _ = await asyncio.wait([*tasks, following], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if stopping in done:
+            # Time to write what is not written yet; a Kafka that is away is not waited for.
+            done, _ = await asyncio.wait([following], timeout=_STOP_GRACE_S)
         for task in done:
             task.result()
     finally:
-        for task in (*tasks, following):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, following, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await notifier.close()
         log.info("notifier_stopped", **counters.facts())
 
@@ -113,6 +145,7 @@ class _Notifier:
         )
         self._heard = asyncio.Event()
         self._term: Term | None = None
+        self._waits_for = "no answer from Kafka yet"
         self._outlets = [
             Outlet(
                 name,
@@ -125,6 +158,25 @@ class _Notifier:
             )
             for name, sender in senders.items()
         ]
+
+    def unready(self) -> str:
+        """Says what it waits for; nothing when it delivers or stands by."""
+        return "" if self._term is not None and self._term.is_in_group else self._waits_for
+
+    def state(self) -> "AgentState":
+        """Returns what it did, as every role tells it."""
+        from backchannel.probes.agent import AgentState
+
+        facts = self._counters.facts()
+        skipped = {name: facts.pop(name) for name in ("repeated", "unrouted", "unreadable")}
+        return AgentState(
+            agent="notifier",
+            received=facts.pop("received"),
+            processed=facts.pop("routed"),
+            skipped=skipped,
+            further=facts,
+            sizes=self._dispatch.sizes(),
+        )
 
     def for_ever(self) -> list[Any]:
         """Returns what has to run beside `follow`."""
@@ -155,6 +207,7 @@ class _Notifier:
                 told = ""
             except (KafkaError, OSError) as error:
                 why = str(error) if "run `backchannel" in str(error) else type(error).__name__
+                self._waits_for = why
                 if why != told:
                     told = why
                     log.warning("notifier_waiting", why=why)
@@ -184,12 +237,13 @@ class _Notifier:
             vitals = await self._probe.vitals()
             judgement = self._watch.observe(vitals, clock.now_us(), clock.monotonic_us())
             leads = self._term is not None and self._term.leads
-            if unpublished is not None:
-                # What was raised while Kafka was away comes first; it is on its way back to us.
-                if vitals is not None and await self._outbox.publish(unpublished):
+            if unpublished is not None and vitals is not None:
+                # Raised while Kafka was away. Whoever leads now may have said more by now.
+                newer = unpublished.transition < self._dispatch.transition(PIPELINE_DOWN)
+                if not leads or newer or await self._outbox.publish(unpublished):
                     unpublished = None
+            # Who stands by leaves it to who leads, as long as a Kafka can say who that is.
             elif leads or vitals is None:
-                # Who stands by leaves it to who leads, as long as a Kafka can say who that is.
                 firing = self._dispatch.firing(PIPELINE_DOWN)
                 alert = pipeline_alert(judgement, firing, clock.now_us())
                 if alert is not None:
@@ -197,7 +251,7 @@ class _Notifier:
                     self._dispatch.offer(alert, _HERE, clock.now_us())
                     self._wake()
                     unpublished = None if await self._outbox.publish(alert) else alert
-            await asyncio.sleep(_PROBE_S)
+            await asyncio.sleep(self._settings.pipeline_down_s / _PROBES)
 
     def _wake(self) -> None:
         for outlet in self._outlets:

@@ -67,6 +67,7 @@ class Thread(_State):
     target: str
     step: int
     group: dict[str, str]
+    wait_s: int
     interval_s: int
     entries: dict[str, Entry] = {}
     told_at_us: int = 0
@@ -76,13 +77,14 @@ class Thread(_State):
     @classmethod
     def of(cls, line: Line) -> "Thread":
         """Returns the empty thread that a line leads to."""
-        named = [line.route, line.target, line.step, sorted(line.group.items())]
+        named = [line.target, line.step, sorted(line.group.items())]
         key = hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
         return cls(
             key=key,
             target=line.target,
             step=line.step,
             group=line.group,
+            wait_s=line.wait_s,
             interval_s=line.interval_s,
         )
 
