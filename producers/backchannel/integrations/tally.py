@@ -55,11 +55,15 @@ class Durations:
 
     def add(self, us: int) -> None:
         """Counts one duration."""
-        self.least_us = min(self.least_us, us) if self.count else us
-        self.most_us = max(self.most_us, us)
+        # In the bot's thread: plain comparisons cost half of what min() and max() do.
+        if us < self.least_us or not self.count:
+            self.least_us = us
+        if us > self.most_us:  # noqa: PLR1730
+            self.most_us = us
         self.count += 1
         self.sum_us += us
-        self.buckets[bucket_of(us)] += 1
+        buckets, bucket = self.buckets, bucket_of(us)
+        buckets[bucket] = buckets.get(bucket, 0) + 1
         self.by_bound[bisect_left(BOUNDS_US, us)] += 1
 
     def quantile_us(self, permille: int) -> int:
@@ -144,7 +148,7 @@ class Tally:
         counts, us = self._counts, fields.get("duration_us", 0)
         endpoint, model = fields.get("endpoint", ""), fields.get("model", "")
         status = fields.get("status", "ok")
-        counts.requests[self._fit(counts.requests, (endpoint, model, status))] += 1
+        self._add(counts.requests, (endpoint, model, status), 1)
         self._time(counts.operations, ("total_request",), us)
         for name, part_us in fields.get("components", {}).items():
             self._time(counts.operations, (name,), part_us)
@@ -152,12 +156,13 @@ class Tally:
             code = str(fields.get("http_status", ""))
             self._time(counts.http, (endpoint, fields["http_method"], code), us)
         # A turn tells the tokens of its calls again: only what goes beyond them is its own.
-        called = self._called.pop(fields.get("trace_id", ""), Counter[Labels]())
+        called = self._called.pop(fields.get("trace_id", ""), None)
         for name in _TOKENS:
-            told = sum(n for labels, n in called.items() if labels[2] == name)
-            beyond = fields.get(name, 0) - told
+            beyond = fields.get(name, 0)
+            if called is not None:
+                beyond -= sum(n for labels, n in called.items() if labels[2] == name)
             if beyond > 0:
-                self._add_tokens((fields.get("provider", ""), model, name), beyond)
+                self._add(counts.tokens, (fields.get("provider", ""), model, name), beyond)
 
     def _llm_call(self, fields: Mapping[str, Any]) -> None:
         provider = fields.get("provider", "")
@@ -169,7 +174,7 @@ class Tally:
         for name in _TOKENS:
             if number := fields.get(name, 0):
                 labels = (provider, model, name)
-                self._add_tokens(labels, number)
+                self._add(self._counts.tokens, labels, number)
                 if trace:
                     self._called.setdefault(trace, Counter())[labels] += number
         while len(self._called) > _TRACES_MAX:
@@ -190,19 +195,22 @@ class Tally:
         if "queues" in fields:
             self._counts.queues = dict(fields["queues"])
 
-    def _add_tokens(self, labels: Labels, number: int) -> None:
-        self._counts.tokens[self._fit(self._counts.tokens, labels)] += number
+    def _add(self, series: Counter[Labels], labels: Labels, number: int) -> None:
+        known = series.get(labels)
+        if known is None:
+            labels = self._fit(series, labels)
+            known = series[labels]
+        series[labels] = known + number
 
     def _time(self, series: dict[Labels, Durations], labels: Labels, us: int) -> None:
-        labels = self._fit(series, labels)
         durations = series.get(labels)
         if durations is None:
-            durations = series[labels] = Durations()
+            durations = series.setdefault(self._fit(series, labels), Durations())
         durations.add(us)
 
     def _fit(self, series: Mapping[Labels, Any], labels: Labels) -> Labels:
-        """Returns the labels, or those of all the others when there are too many series."""
-        if labels in series or len(series) < SERIES_MAX:
+        """Returns the labels of a new series, or those of all the others if there are too many."""
+        if len(series) < SERIES_MAX:
             return labels
         self._counts.overflowed += 1
         return (OTHER,) * len(labels)
