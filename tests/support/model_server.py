@@ -63,6 +63,7 @@ class ModelServer:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/openai/deployments/{name}/chat/completions", self._chat)  # Azure's
+        app.router.add_post("/v1/completions", self._completion)
         app.router.add_post("/v1/responses", self._response)
         app.router.add_post("/v1/embeddings", self._embeddings)
         app.router.add_post("/v1/messages", self._messages)
@@ -88,6 +89,12 @@ class ModelServer:
         if body.get("stream"):
             return await _events(request, model, _chat_pieces(body), last="[DONE]")
         return web.json_response(_chat_answer(body))
+
+    async def _completion(self, request: web.Request) -> web.StreamResponse:
+        body = await self._body(request)
+        if body.get("stream"):
+            return await _events(request, body["model"], _completion_pieces(body), last="[DONE]")
+        return web.json_response(_completion(REPLY, "stop") | {"usage": CHAT_USAGE})
 
     async def _response(self, request: web.Request) -> web.StreamResponse:
         body = await self._body(request)
@@ -139,6 +146,11 @@ class ModelServer:
         if model.startswith("status-"):
             return _error(int(model.removeprefix("status-")))
         return None
+
+
+def _reply(structure: Any) -> str:
+    """What is answered: an object where the bot asked for one."""
+    return json.dumps({"days": 5}) if structure else REPLY
 
 
 def _error(status: int, headers: dict[str, str] | None = None) -> web.Response:
@@ -217,10 +229,8 @@ def _chat_head(body: _Json, kind: str) -> _Json:
 
 def _chat_answer(body: _Json) -> _Json:
     model = body["model"]
-    message: _Json = {"role": "assistant", "content": REPLY}
+    message: _Json = {"role": "assistant", "content": _reply(body.get("response_format"))}
     reason = "content_filter" if model == "filtered" else "stop"
-    if "response_format" in body:
-        message["content"] = json.dumps({"days": 5})
     if model == "tool":
         message |= {"content": None, "tool_calls": [_TOOL_CALL]}
         reason = "tool_calls"
@@ -251,6 +261,27 @@ def _chat_pieces(body: _Json) -> Iterator[_Json]:
         yield head | {"choices": [], "usage": CHAT_USAGE}
 
 
+# OpenAI's completions, of old.
+
+
+def _completion(text: str, reason: str | None) -> _Json:
+    return {
+        "id": "cmpl-1",
+        "object": "text_completion",
+        "created": 1_760_000_000,
+        "model": "plain-2026-01-01",
+        "choices": [{"index": 0, "text": text, "finish_reason": reason, "logprobs": None}],
+    }
+
+
+def _completion_pieces(body: _Json) -> Iterator[_Json]:
+    for word in WORDS:
+        yield _completion(word, None)
+    yield _completion("", "stop")
+    if (body.get("stream_options") or {}).get("include_usage", False):
+        yield _completion("", None) | {"choices": [], "usage": CHAT_USAGE}
+
+
 # OpenAI's responses.
 
 RESPONSE_USAGE = {
@@ -263,7 +294,8 @@ RESPONSE_USAGE = {
 
 
 def _response_answer(body: _Json, status: str = "completed") -> _Json:
-    part = {"type": "output_text", "text": REPLY, "annotations": []}
+    asked = (body.get("text") or {}).get("format")
+    part = {"type": "output_text", "text": _reply(asked), "annotations": []}
     item = {
         "id": "msg_1",
         "type": "message",
@@ -334,7 +366,8 @@ MESSAGE_USAGE = {
 
 def _message_answer(body: _Json) -> _Json:
     model = body["model"]
-    content: list[_Json] = [{"type": "text", "text": REPLY}]
+    asked = body.get("output_format") or (body.get("output_config") or {}).get("format")
+    content: list[_Json] = [{"type": "text", "text": _reply(asked)}]
     reason = "refusal" if model == "filtered" else "end_turn"
     if model == "tool":
         content = [{"type": "tool_use", "id": "tu_1", "name": "refund", "input": {"order": "A7"}}]

@@ -7,6 +7,7 @@ from typing import Any
 import anthropic
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
+from pydantic import BaseModel
 
 from backchannel.events import Interaction, LlmCall
 from backchannel.integrations.anthropic import wrap
@@ -192,6 +193,24 @@ def test_tools_raw_responses_and_beta_work_and_are_told(bot: Bot, client: Anthro
     assert answer.content[0].type == "tool_use"
     assert raw.parse().id == beta.id == "msg_1"
     assert [call.input_tokens for call in bot.all(LlmCall)] == [100, 100, 100]
+
+
+class Duration(BaseModel):
+    days: int
+
+
+def test_parsed_answers_stay_parsed(bot: Bot, client: Anthropic) -> None:
+    answer = client.messages.parse(model="plain", output_format=Duration, **ASKED)
+
+    assert answer.parsed_output == Duration(days=5)
+    assert has(bot.only(LlmCall), **USAGE, status="ok")
+
+
+def test_a_streaming_response_is_told_when_it_is_parsed(bot: Bot, client: Anthropic) -> None:
+    with client.messages.with_streaming_response.create(model="plain", **ASKED) as response:
+        assert response.parse().content[0].type == "text"
+
+    assert has(bot.only(LlmCall), **USAGE, status="ok")
 
 
 def test_copies_are_watched_wrapping_twice_counts_once_and_counting_tokens_is_no_call(

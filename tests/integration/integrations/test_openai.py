@@ -329,6 +329,36 @@ def test_parsed_answers_stay_parsed(bot: Bot, client: OpenAI) -> None:
     assert has(bot.only(LlmCall), **USAGE)
 
 
+def test_parsed_answers_of_the_newer_interface_stay_parsed(bot: Bot, client: OpenAI) -> None:
+    answer = client.responses.parse(model="plain", input="How long?", text_format=Duration)
+
+    assert answer.output_parsed == Duration(days=5)
+    assert has(bot.only(LlmCall), **USAGE, response_id="resp_1")
+
+
+def test_a_completion_of_the_old_interface_is_told(bot: Bot, client: OpenAI) -> None:
+    answer = client.completions.create(model="plain", prompt="How long?", max_tokens=9)
+
+    assert answer.choices[0].text == REPLY
+    assert has(
+        bot.only(LlmCall),
+        **USAGE,
+        operation="text_completion",
+        max_tokens=9,
+        finish_reasons=("stop",),
+    )
+
+
+async def test_a_stream_of_the_old_interface_tells_its_usage_without_showing_it(
+    bot: Bot, aclient: AsyncOpenAI
+) -> None:
+    stream = await aclient.completions.create(model="plain", prompt="How long?", stream=True)
+    words = [piece.choices[0].text async for piece in stream]
+
+    assert "".join(words) == REPLY
+    assert has(bot.only(LlmCall), **USAGE, operation="text_completion", streamed=True)
+
+
 def test_the_stream_of_the_helper_works_and_is_told(bot: Bot, client: OpenAI) -> None:
     with client.chat.completions.stream(model="plain", messages=QUESTION) as stream:
         kinds = {event.type for event in stream}
@@ -375,6 +405,18 @@ def test_a_streaming_response_is_told_when_it_is_parsed(bot: Bot, client: OpenAI
         assert response.parse().choices[0].message.content == REPLY
 
     assert has(bot.only(LlmCall), **USAGE)
+
+
+async def test_a_stream_inside_a_streaming_response_is_told_too(
+    bot: Bot, aclient: AsyncOpenAI
+) -> None:
+    async with aclient.responses.with_streaming_response.create(
+        model="plain", input="How long?", stream=True
+    ) as response:
+        kinds = {event.type async for event in await response.parse()}
+
+    assert "response.completed" in kinds
+    assert has(bot.only(LlmCall), **USAGE, streamed=True, status="ok")
 
 
 async def test_a_streaming_response_whose_bytes_the_bot_reads_is_one_call_without_figures(
