@@ -1,14 +1,24 @@
 """The examples of "Put it into your bot" run as they stand on the page."""
 
+# Django publishes no types.
+# mypy: disable-error-code="import-untyped"
+
+import asyncio
 import functools
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import django
 import pytest
 import sentry_sdk
+from django.conf import settings as django_settings
+from django.test import AsyncClient, Client
+from django.test.utils import override_settings
+from django.urls import path
 from starlette.testclient import TestClient
 
 from backchannel import current_turn
@@ -44,6 +54,71 @@ def test_fastapi(backchannel_events: RecordedEvents) -> None:
     assert call.trace_id == turn.trace_id
     assert None not in (turn.ttfb_us, turn.ttft_us, call.ttft_us)
     backchannel_events.assert_no_loss()
+
+
+@pytest.fixture
+def django_views(backchannel_events: RecordedEvents) -> dict[str, Any]:
+    if not django_settings.configured:
+        django_settings.configure(ALLOWED_HOSTS=["*"], SECRET_KEY="of a test", USE_TZ=True)
+        django.setup()
+    views = run("django")
+    routes = ModuleType("routes")
+    routes.urlpatterns = [  # type: ignore[attr-defined]  # that is what Django looks for
+        path(f"{name}/<conversation_id>", views[name]) for name in ("chat", "async_chat", "words")
+    ]
+    views["routes"] = routes
+    return views
+
+
+def test_plain_views_of_django_in_several_threads(
+    backchannel_events: RecordedEvents, django_views: dict[str, Any]
+) -> None:
+    def ask(number: int) -> Any:
+        return Client().post(f"/chat/c-{number}", {"question": "where is it?"}).json()
+
+    with override_settings(ROOT_URLCONF=django_views["routes"]), ThreadPoolExecutor(4) as threads:
+        replies = list(threads.map(ask, range(8)))
+
+    turns = {turn.conversation_id: turn for turn in backchannel_events.of(Interaction)}
+    assert replies == [{"reply": "It is on its way."}] * 8
+    assert set(turns) == {f"c-{number}" for number in range(8)}
+    assert {turn.endpoint for turn in turns.values()} == {"chat/<conversation_id>"}
+    for call in backchannel_events.of(LlmCall):
+        assert call.trace_id == turns[call.conversation_id].trace_id
+    backchannel_events.assert_no_loss()
+
+
+async def test_async_views_of_django_at_once(
+    backchannel_events: RecordedEvents, django_views: dict[str, Any]
+) -> None:
+    with override_settings(ROOT_URLCONF=django_views["routes"]):
+        asked = (
+            AsyncClient().post(f"/async_chat/c-{number}", {"question": "where is it?"})
+            for number in range(8)
+        )
+        answers = await asyncio.gather(*asked)
+
+    assert [answer.status_code for answer in answers] == [200] * 8
+    turns = {turn.conversation_id: turn for turn in backchannel_events.of(Interaction)}
+    calls = {call.conversation_id: call for call in backchannel_events.of(LlmCall)}
+    assert {key: call.trace_id for key, call in calls.items()} == {
+        key: turn.trace_id for key, turn in turns.items()
+    }
+    assert {turn.input_tokens for turn in turns.values()} == {42}
+
+
+def test_a_streamed_answer_of_django_lasts_until_it_is_read_or_left(
+    backchannel_events: RecordedEvents, django_views: dict[str, Any]
+) -> None:
+    with override_settings(ROOT_URLCONF=django_views["routes"]):
+        whole = Client().get("/words/read")
+        assert b"".join(whole.streaming_content) == b"It is on its way. "
+        left = Client().get("/words/left")
+        next(iter(left.streaming_content))
+        left.close()
+
+    turns = {turn.conversation_id: turn.status for turn in backchannel_events.of(Interaction)}
+    assert turns == {"read": "ok", "left": "cancelled"}
 
 
 def test_flask_in_several_threads(backchannel_events: RecordedEvents) -> None:
