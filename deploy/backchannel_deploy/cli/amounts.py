@@ -1,6 +1,11 @@
 """Numbers with their units, short enough for a table."""
 
-__all__ = ["amount", "compact", "counted", "percent", "seconds_of"]
+from collections.abc import Sequence
+
+__all__ = ["amount", "bars", "compact", "counted", "percent", "seconds_of"]
+
+
+_BARS = "▁▂▃▄▅▆▇█"
 
 
 def amount(value: float, metric: str) -> str:
@@ -37,6 +42,12 @@ def compact(number: float) -> str:
             divisor = 1e3 if unit == "k" else size
             return f"{number / divisor:.1f}{unit}"
     return f"{number:.0f}"
+
+
+def bars(values: Sequence[int]) -> str:
+    """Returns a bar for each value, the largest one full."""
+    top = max(values, default=0)
+    return "".join(_BARS[value * (len(_BARS) - 1) // top if top else 0] for value in values)
 
 
 def counted(number: int, noun: str) -> str:

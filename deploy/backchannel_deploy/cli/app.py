@@ -29,6 +29,7 @@ from backchannel_deploy.cli.schema import schema
 from backchannel_deploy.cli.sink import sink
 from backchannel_deploy.cli.sql import sql
 from backchannel_deploy.cli.status import status
+from backchannel_deploy.cli.top import top
 from backchannel_deploy.cli.up import up
 from backchannel_deploy.cli.verify import verify
 from backchannel_deploy.cli.version import version
@@ -60,6 +61,7 @@ for _command, _group in (
     (replay, _TRY),
     (sql, _LOOK),
     (status, _LOOK),
+    (top, _LOOK),
     (whatif, _LOOK),
     (worker, _RUN),
     (sink, _RUN),

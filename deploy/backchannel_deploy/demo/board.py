@@ -1,14 +1,13 @@
 """What the live view knows: fed by topics and counts, read as rows."""
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backchannel.events import Alert, Window, quantile
+from backchannel.events import Alert, Window
+from backchannel_deploy.recent import WINDOW_S, Recent, recent
 
 __all__ = ["Board", "Counts", "Heard", "TenantRow"]
 
-_WINDOW_S = 10
 _US = 1_000_000
 _ALERTS_KEPT = 100
 _RATES_KEPT = 60
@@ -36,11 +35,7 @@ class TenantRow:
     """A tenant as of now: its last ten to twenty seconds."""
 
     tenant: str
-    events_a_s: float
-    p50_us: int
-    p95_us: int
-    error_share: float
-    tokens_a_min: float
+    now: Recent
     p95_trend_us: tuple[int, ...]
     """p95 of each window so far, the oldest first."""
 
@@ -64,12 +59,12 @@ class Board:
         """Events sent in each of the last seconds."""
         self._totals: dict[int, Window] = {}
         self._tenants: dict[str, dict[int, Window]] = {}
-        self._first_window = started_at_us // _US // _WINDOW_S * _WINDOW_S
+        self._first_window = started_at_us // _US // WINDOW_S * WINDOW_S
 
     def take_window(self, window: Window) -> None:
         """Notes a live window of the demo's time; an older revision changes nothing."""
         ours = window.origin == "live" and window.window_start >= self._first_window
-        if not ours or window.window_s != _WINDOW_S:
+        if not ours or window.window_s != WINDOW_S:
             return
         if window.grouping == "":
             series = self._totals
@@ -112,39 +107,7 @@ class Board:
         rows = []
         for tenant, windows in sorted(self._tenants.items()):
             newest = max(windows)
-            recent = [windows[start] for start in (newest - _WINDOW_S, newest) if start in windows]
-            rows.append(_row(tenant, recent, [windows[start] for start in sorted(windows)], now_us))
+            last = [windows[start] for start in (newest - WINDOW_S, newest) if start in windows]
+            trend = tuple(windows[start].latency_p95_us for start in sorted(windows))
+            rows.append(TenantRow(tenant, recent(last, now_us), trend))
         return rows
-
-
-def _row(tenant: str, recent: Sequence[Window], trend: Sequence[Window], now_us: int) -> TenantRow:
-    count = sum(window.count for window in recent)
-    first_us = recent[0].window_start * _US
-    last_us = (recent[-1].window_start + _WINDOW_S) * _US
-    seconds = max(1.0, (min(now_us, last_us) - first_us) / _US)
-    tokens = sum(window.input_tokens + window.output_tokens for window in recent)
-    return TenantRow(
-        tenant,
-        events_a_s=count / seconds,
-        p50_us=_percentile(recent, 500),
-        p95_us=_percentile(recent, 950),
-        error_share=sum(window.errors for window in recent) / max(1, count),
-        tokens_a_min=tokens / seconds * 60,
-        p95_trend_us=tuple(window.latency_p95_us for window in trend),
-    )
-
-
-def _percentile(windows: Sequence[Window], permille: int) -> int:
-    merged: dict[int, int] = {}
-    for window in windows:
-        for bucket, count in window.latency_buckets.items():
-            merged[bucket] = merged.get(bucket, 0) + count
-    if not merged:
-        return 0
-    filled = [window for window in windows if window.latency_count]
-    return quantile(
-        merged,
-        permille,
-        least=min(window.latency_min_us for window in filled),
-        most=max(window.latency_max_us for window in filled),
-    )

@@ -10,14 +10,13 @@ from rich.text import Text
 
 from backchannel.clock import Clock
 from backchannel_deploy.cli.alert_line import alert_line
-from backchannel_deploy.cli.amounts import compact, percent, seconds_of
+from backchannel_deploy.cli.amounts import bars, compact, percent, seconds_of
 from backchannel_deploy.demo.board import Board, TenantRow
 from backchannel_deploy.demo.timeline import TENANTS, TROUBLED_TENANT, Timeline
 
 __all__ = ["LiveView", "status_line"]
 
 ALERT_LINES = 6
-_BARS = "▁▂▃▄▅▆▇█"
 _SLOW_US = 5_000_000
 _FAILING = 0.05
 _TREND_COLUMNS = 10
@@ -48,7 +47,7 @@ class LiveView:
 def status_line(board: Board, at_s: float, now_us: int) -> str:
     """Returns the board in one line, for where nothing can be drawn."""
     counts = board.counts
-    slow = ", ".join(f"{row.tenant} {seconds_of(row.p95_us)}" for row in board.tenants(now_us))
+    slow = ", ".join(f"{row.tenant} {seconds_of(row.now.p95_us)}" for row in board.tenants(now_us))
     return (
         f"{_clock_face(at_s)}  sent {counts.sent:,}  in windows {counts.counted:,}  "
         f"in ClickHouse {counts.stored:,}  {board.rates[-1]}/s  p95 {slow or '–'}"
@@ -91,7 +90,7 @@ def _flow(board: Board) -> RenderableType:
             Text(f"{number:,}", style="bold")
             for number in (counts.sent, counts.acknowledged, counts.counted, counts.stored)
         ),
-        Text.assemble((_bars(rates), "cyan"), f" {rates[-1]}"),
+        Text.assemble((bars(rates), "cyan"), f" {rates[-1]}"),
     )
     return grid
 
@@ -110,16 +109,17 @@ def _tenants(rows: Sequence[TenantRow]) -> RenderableType:
 
 
 def _cells(row: TenantRow) -> tuple[str | Text, ...]:
-    slow = "bold red" if row.p95_us > _SLOW_US else ""
-    failing = "bold red" if row.error_share > _FAILING else ""
+    now = row.now
+    slow = "bold red" if now.p95_us > _SLOW_US else ""
+    failing = "bold red" if now.error_share > _FAILING else ""
     return (
         row.tenant,
-        f"{row.events_a_s:.1f}",
-        seconds_of(row.p50_us),
-        Text(seconds_of(row.p95_us), style=slow),
-        Text(percent(row.error_share), style=failing),
-        compact(row.tokens_a_min),
-        Text(_bars(row.p95_trend_us[-_TREND_COLUMNS:]), style=slow or "cyan"),
+        f"{now.turns_a_s:.1f}",
+        seconds_of(now.p50_us),
+        Text(seconds_of(now.p95_us), style=slow),
+        Text(percent(now.error_share), style=failing),
+        compact(now.tokens_a_min),
+        Text(bars(row.p95_trend_us[-_TREND_COLUMNS:]), style=slow or "cyan"),
     )
 
 
@@ -129,13 +129,6 @@ def _alerts(board: Board) -> list[RenderableType]:
     shown = [alert_line(heard.alert, heard.delay_us) for heard in list(board.heard)[-ALERT_LINES:]]
     lines += shown or [Text("none so far", style="dim")]
     return lines + [Text()] * (ALERT_LINES + 1 - len(lines))
-
-
-def _bars(values: Sequence[int]) -> str:
-    top = max(values, default=0)
-    if top == 0:
-        return _BARS[0] * len(values)
-    return "".join(_BARS[value * (len(_BARS) - 1) // top] for value in values)
 
 
 def _clock_face(seconds: float) -> str:

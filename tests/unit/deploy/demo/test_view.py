@@ -115,10 +115,10 @@ def test_a_tenants_row_is_its_last_two_windows(board: Board) -> None:
 
     (row,) = board.tenants(START_US + 30_000_000)
 
-    assert row.events_a_s == pytest.approx(10)
-    assert row.error_share == pytest.approx(0.1)
-    assert row.tokens_a_min == pytest.approx(60_000)
-    assert row.p95_us == 1_000_000
+    assert row.now.turns_a_s == pytest.approx(10)
+    assert row.now.error_share == pytest.approx(0.1)
+    assert row.now.tokens_a_min == pytest.approx(60_000)
+    assert row.now.p95_us == 1_000_000
     assert len(row.p95_trend_us) == 3
 
 

@@ -1,0 +1,1 @@
+"""``backchannel top``: the pipeline as it is now, on one screen."""
