@@ -7,7 +7,7 @@ anew from the model, so ClickHouse never sees a byte that was not understood.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from zlib import crc32
@@ -17,9 +17,11 @@ from pydantic import BaseModel, ValidationError
 from backchannel.events import (
     ALERT_SCHEMA,
     BATCH_BYTES_MAX,
+    CONVERSATION_SCHEMA,
     DEAD_VALUE_BYTES_MAX,
     WINDOW_SCHEMA,
     Alert,
+    ClosedConversation,
     Content,
     DeadLetter,
     Rejected,
@@ -61,23 +63,33 @@ class Rows:
     unknown_fields: int = 0
     lost_records: int = 0
     """Records that are missing between the numbers of their producers."""
+    beside: dict[str, list[bytes]] = field(default_factory=dict)
+    """Lines for other tables than that of the feed, by table."""
     dead: list[DeadLetter] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
     """The last record number of each producer in the block."""
 
     @property
     def stored(self) -> int:
-        return len(self.parts)
+        return len(self.parts) + sum(map(len, self.beside.values()))
 
     @property
     def body(self) -> bytes:
+        """What goes into the table of the feed."""
         return b"\n".join(self.parts)
+
+    def bodies(self, table: str) -> Iterator[tuple[str, bytes]]:
+        """Yields what goes into ``table``, the one of the feed, and into others."""
+        for name, parts in {table: self.parts, **self.beside}.items():
+            if parts:
+                yield name, b"\n".join(parts)
 
     def leave_out(self, tombstones: Tombstones) -> None:
         """Takes out what is of somebody who was erased; of a dead letter its line alone."""
-        left = [kept for part in self.parts if (kept := tombstones.left_of(part)) is not None]
-        self.erased += len(self.parts) - len(left)
-        self.parts = left
+        before = self.stored
+        self.parts = _left(self.parts, tombstones)
+        self.beside = {table: _left(parts, tombstones) for table, parts in self.beside.items()}
+        self.erased += before - self.stored
         self.dead = [
             replace(each, value=b"")
             if tombstones.quoted_in(
@@ -127,11 +139,14 @@ def event_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) 
 
 
 def window_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) -> Rows:
-    """Builds the rows of ``metric_windows``."""
+    """Builds the rows of ``metric_windows``, and of ``conversations``."""
     rows = Rows()
     for record in block.records:
         lines = (record.value or b"").split(b"\n")
         rows.lines += len(lines)
+        if dict(record.headers).get("kind") == b"conversation.closed":
+            _add_conversations(rows, block, record, lines, judge_all=judge_all)
+            continue
         prefix = b'{"_partition":%d,"_offset":%d,"_epoch":%d,"_line":' % (
             block.place.partition,
             record.offset,
@@ -150,6 +165,26 @@ def window_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False)
                 canonical = read.model_dump_json().encode()
                 rows.parts.append(b"%b%d,%b" % (prefix, number, canonical[1:]))
     return rows
+
+
+def _add_conversations(
+    rows: Rows, block: Block, record: Record, lines: Sequence[bytes], *, judge_all: bool
+) -> None:
+    prefix = b'{"_partition":%d,"_offset":%d,"_epoch":%d,"_broker_time":%b,"_line":' % (
+        block.place.partition,
+        record.offset,
+        block.epoch,
+        _instant(record.broker_time_ms),
+    )
+    stamped = not judge_all and _is_stamped(record, lines, CONVERSATION_SCHEMA)
+    trusted = stamped and _are_objects(lines)
+    for number, line in enumerate(lines):
+        read = line if trusted else _read(ClosedConversation, line)
+        if isinstance(read, str):
+            rows.dead.append(_dead(block, record, number, read, line))
+            continue
+        row = read if isinstance(read, bytes) else read.model_dump_json().encode()
+        rows.beside.setdefault("conversations", []).append(b"%b%d,%b" % (prefix, number, row[1:]))
 
 
 def alert_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) -> Rows:
@@ -238,6 +273,10 @@ def dead_letter_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = F
             ).encode()
         )
     return rows
+
+
+def _left(parts: Iterable[bytes], tombstones: Tombstones) -> list[bytes]:
+    return [kept for part in parts if (kept := tombstones.left_of(part)) is not None]
 
 
 def _is_new(rows: Rows, numbers: ProducerNumbers, producer_id: str, pseq: int) -> bool:

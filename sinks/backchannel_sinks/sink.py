@@ -272,8 +272,8 @@ class Sink:
     async def _divert_and_insert(self, feed: Feed, block: Block, rows: Rows) -> None:
         if rows.dead:
             await self._dead_letters.send(rows.dead)
-        if rows.parts:
-            await self._store.insert(feed.table, rows.body, block.token)
+        for table, body in rows.bodies(feed.table):
+            await self._store.insert(table, body, block.token)
 
     def _finish(self, lane: Lane, rows: Rows) -> None:
         assert lane.numbers is not None

@@ -494,5 +494,7 @@ def _unit(rule: AnyRule) -> str:
             return "share"
         case "burn_rate":
             return "times"
+        case "conversation":
+            return rule.unit
         case _:
             return METRICS[rule.metric].unit

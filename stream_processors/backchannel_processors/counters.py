@@ -31,6 +31,12 @@ class Counters:
     """Records that a producer numbered and nobody saw."""
     repeated_records: int = 0
     """Records that were delivered again, and skipped: none of their lines is ``received``."""
+    conversations_closed: int = 0
+    """By silence."""
+    conversations_late: int = 0
+    """Turns that came when their conversation was closed: it has nothing of them."""
+    conversations_without_room: int = 0
+    """Turns of conversations that are not followed, since too many are open."""
 
     def balance(self) -> int:
         """Returns received less what became of it: 0, or the law is broken."""

@@ -13,6 +13,7 @@ from backchannel_processors.distinct import marks_of
 from backchannel_processors.distributions import Values
 from backchannel_processors.measures import EXEMPLARS_MAX, Tally
 from backchannel_processors.observations import (
+    Crossing,
     ErrorEvent,
     Evaluation,
     Feedback,
@@ -24,9 +25,11 @@ from backchannel_processors.observations import (
     ToolCall,
 )
 
-__all__ = ["counted"]
+__all__ = ["FAILED", "counted", "is_unpriced", "over"]
 
-_ERRORS = frozenset(("error", "timeout", "rate_limited"))
+FAILED = frozenset(("error", "timeout", "rate_limited"))
+"""Each status that is an error."""
+
 _KILOSECOND_US = 1_000_000_000
 _GAUGES = (
     "cpu",
@@ -51,6 +54,11 @@ def counted(observations: Sequence[Observation]) -> list[Tally]:
     return [_tally(kind, some, weight) for (kind, weight), some in alike.items()]
 
 
+def over(limit: str) -> str:
+    """Returns as what the turns are kept by which conversations went over a limit."""
+    return f"over:{limit}"
+
+
 def _tally(kind: type, alike: Sequence[Observation], weight: int) -> Tally:
     newest_us = max([each.ts_us for each in alike])
     last = max([each.event_id for each in alike if each.ts_us == newest_us])
@@ -62,7 +70,7 @@ def _tally(kind: type, alike: Sequence[Observation], weight: int) -> Tally:
 def _count_interactions(tally: Tally, turns: Sequence[Interaction]) -> None:
     durations = [turn.duration_us for turn in turns]
     statuses = Counter([turn.status for turn in turns])
-    errors = sum([n for status, n in statuses.items() if status in _ERRORS])
+    errors = sum([n for status, n in statuses.items() if status in FAILED])
     _put(
         tally,
         count=len(turns),
@@ -78,7 +86,7 @@ def _count_interactions(tally: Tally, turns: Sequence[Interaction]) -> None:
     tally.distributions["latency"] = Values(durations)
     tally.exemplars["slowest"] = _slowest(turns, durations)
     if errors:
-        _count_errors(tally, [turn for turn in turns if turn.status in _ERRORS])
+        _count_errors(tally, [turn for turn in turns if turn.status in FAILED])
     codes = Counter([turn.http_status for turn in turns])
     if len(codes) > 1 or None not in codes:
         http = [(code // 100, n) for code, n in codes.items() if code is not None]
@@ -150,19 +158,22 @@ def _count_costs(
 ) -> int:
     costs = [each.cost_picousd for each in metered if each.cost_picousd is not None]
     if len(costs) < len(metered):
-        unpriced = [
-            each
-            for each in metered
-            if each.cost_picousd is None
-            and (each.input_tokens or each.output_tokens)
-            and each.cost_status != "not_applicable"
-        ]
+        unpriced = [each for each in metered if is_unpriced(each)]
         _put(tally, **{f"{prefix}unpriced": len(unpriced)})
         if unpriced and not prefix:
             tally.exemplars["unpriced"] = _newest(unpriced)
     total = sum(costs)
     _put(tally, **{f"{prefix}priced": len(costs), f"{prefix}cost_picousd": total})
     return total
+
+
+def is_unpriced(metered: Interaction | LlmCall) -> bool:
+    """Says whether it used tokens, and nobody knows what they cost."""
+    return (
+        metered.cost_picousd is None
+        and (metered.input_tokens > 0 or metered.output_tokens > 0)
+        and metered.cost_status != "not_applicable"
+    )
 
 
 def _count_llm_calls(tally: Tally, calls: Sequence[LlmCall]) -> None:
@@ -236,6 +247,14 @@ def _count_exceptions(tally: Tally, errors: Sequence[ErrorEvent]) -> None:
     _put(tally, exceptions=sum([each.level in ("error", "fatal") for each in errors]))
 
 
+def _count_crossings(tally: Tally, crossings: Sequence[Crossing]) -> None:
+    tally.labelled["conversations_over"] = dict(Counter([each.limit for each in crossings]))
+    for limit in tally.labelled["conversations_over"]:
+        tally.exemplars[over(limit)] = _highest(
+            [(each.total, each.event_id) for each in crossings if each.limit == limit]
+        )
+
+
 _COUNTS: dict[type, Callable[[Tally, Any], None]] = {
     Interaction: _count_interactions,
     LlmCall: _count_llm_calls,
@@ -245,12 +264,13 @@ _COUNTS: dict[type, Callable[[Tally, Any], None]] = {
     Feedback: _count_feedback,
     Health: _count_health,
     ErrorEvent: _count_exceptions,
+    Crossing: _count_crossings,
 }
 """How each type is counted: by type, so that ``Any`` is the type of its key."""
 
 
 def _errors(observed: Sequence[LlmCall] | Sequence[Retrieval] | Sequence[ToolCall]) -> int:
-    return sum([each.status in _ERRORS for each in observed])
+    return sum([each.status in FAILED for each in observed])
 
 
 def _put(tally: Tally, **sums: int) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from backchannel_processors.alert_state import Condition
+from backchannel_processors.counting import over
 from backchannel_processors.frames import HOUR, MINUTE, Calendar, Frame, frame_for
 from backchannel_processors.history import Needs
 from backchannel_processors.rule import (
@@ -14,6 +15,7 @@ from backchannel_processors.rule import (
     BurnRateRule,
     BurnWindow,
     ChangeRule,
+    ConversationRule,
     NoDataRule,
     RatioRule,
     ThresholdRule,
@@ -58,6 +60,8 @@ def find(rule: AnyRule, view: SeriesView) -> tuple[Finding, ...]:
             return _budget(rule, view)
         case ChangeRule():
             return (_change(rule, view),)
+        case ConversationRule():
+            return (_conversation(rule, view),)
         case NoDataRule():
             return ()
 
@@ -69,6 +73,8 @@ def exemplars(rule: AnyRule, view: SeriesView, finding: Finding) -> list[str]:
             name = METRICS[rule.metric].exemplars
         case RatioRule() | BurnRateRule():
             name = exemplars_of(rule.part)
+        case ConversationRule():
+            name = over(rule.limit.label)
         case NoDataRule():
             name = ""
     return view.exemplars(name, finding.window_s)
@@ -99,6 +105,8 @@ def _needs(rule: AnyRule) -> Needs:
             quantities = frozenset((rule.part, rule.of))
         case BurnRateRule():
             quantities = frozenset((rule.part, "count"))
+        case ConversationRule():
+            quantities = frozenset((over(rule.limit.label),))
         case NoDataRule():
             return Needs()
     return Needs(quantities, _frames(rule))
@@ -316,3 +324,17 @@ def _earlier(rule: ChangeRule, view: SeriesView, metric: Metric) -> list[float]:
         if mixed[metric.samples] >= rule.min_samples:
             values.append(metric.of_totals(mixed, _HOUR_S))
     return values
+
+
+# -- conversation ------------------------------------------------------------------------------
+
+
+def _conversation(rule: ConversationRule, view: SeriesView) -> Finding:
+    """Its value is the most that a conversation had come to when it went over, of those that did
+    so in the windows that are held."""
+    name = over(rule.limit.label)
+    conversations = _totals(view, frozenset((name,)), rule.window_s)[name]
+    most = view.highest(name, rule.window_s)
+    condition = Condition.CROSSED if conversations >= rule.min_samples else Condition.CLEAR
+    value = None if most is None else rule.value(most)
+    return Finding(condition, value, rule.threshold, conversations, rule.window_s)

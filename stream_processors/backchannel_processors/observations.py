@@ -23,6 +23,7 @@ from backchannel.events import (
 
 __all__ = [
     "OBSERVED_FIELDS",
+    "Crossing",
     "ErrorEvent",
     "Evaluation",
     "Feedback",
@@ -163,6 +164,34 @@ class Health(_NoPlace, frozen=True, gc=False, tag="health"):
 class ErrorEvent(_NoPlace, frozen=True, gc=False, tag="error"):
     level: _Label = "error"
     endpoint: _Label = ""
+
+
+class Crossing(Observation, frozen=True, gc=False):
+    """The turn by which a conversation went over a limit: found here, never read."""
+
+    endpoint: str = ""
+    model: str = ""
+    limit: str = ""
+    """Name of the limit."""
+    total: int = 0
+    """What the conversation has come to with that turn."""
+
+    @classmethod
+    def of(cls, turn: Interaction, limit: str, total: int) -> "Crossing":
+        """Returns the crossing by a turn: it counts wherever the turn does."""
+        return cls(
+            event_id=turn.event_id,
+            ts_us=turn.ts_us,
+            tenant_id=turn.tenant_id,
+            user_id=turn.user_id,
+            experiment_id=turn.experiment_id,
+            variant=turn.variant,
+            sample_weight=turn.sample_weight,
+            endpoint=turn.endpoint,
+            model=turn.model,
+            limit=limit,
+            total=total,
+        )
 
 
 class _Unmeasured(_NoPlace, frozen=True, gc=False):

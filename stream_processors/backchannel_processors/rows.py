@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from zlib import crc32
 
 import msgspec
 
@@ -12,6 +11,7 @@ from backchannel_processors import distributions
 from backchannel_processors.distinct import estimated, registers_of
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import SUM_MAX, Measures, bounded, bounded_counts
+from backchannel_processors.sealed_lines import seal_lines
 
 __all__ = ["Distribution", "Identity", "Row", "Score", "Standing", "row", "seal_rows"]
 
@@ -133,6 +133,7 @@ class Row(msgspec.Struct, omit_defaults=True, kw_only=True):
     feedback: dict[str, Score] = {}
     gauges: dict[str, Score] = {}
     exceptions: int = 0
+    conversations_over: dict[str, int] = {}
     active_users: int = 0
     users: dict[int, int] = {}
     active_sessions: int = 0
@@ -208,18 +209,9 @@ def _content(measures: Measures) -> dict[str, Any]:
     return fields
 
 
-_encode = msgspec.json.Encoder().encode
-
-
 def seal_rows(rows: Sequence[Row]) -> SealedBatch:
-    """Returns one record of ``chat.metrics``: NDJSON, and headers by which it can be checked."""
-    value = b"\n".join(map(_encode, rows))
-    headers = (
-        ("schema", WINDOW_SCHEMA.encode()),
-        ("count", b"%d" % len(rows)),
-        ("crc32", b"%08x" % crc32(value)),
-    )
-    return SealedBatch(value, headers, len(rows))
+    """Returns one record of ``chat.metrics``."""
+    return seal_lines(rows, WINDOW_SCHEMA)
 
 
 def _distribution(found: distributions.Distribution) -> Distribution:

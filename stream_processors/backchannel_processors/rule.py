@@ -1,5 +1,7 @@
 """One alert rule, of each kind. What the fields mean stands in docs/alerts.md."""
 
+from dataclasses import dataclass
+from math import floor
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -8,11 +10,13 @@ from pydantic import field_validator as _field_validator
 from pydantic import model_validator as _model_validator
 
 from backchannel_processors.annotations import BLANKS, blanks
+from backchannel_processors.conversations import Limit
 from backchannel_processors.durations import duration_text, parse_duration
 from backchannel_processors.groupings import DIMENSIONS, Dims
 from backchannel_processors.rule_metrics import METRICS, QUANTITIES, Aggregate, slow_quantity
 
 __all__ = [
+    "CONVERSATION_METRICS",
     "HELD_S_MAX",
     "KINDS",
     "WINDOW_S_MAX",
@@ -21,6 +25,7 @@ __all__ = [
     "BurnRateRule",
     "BurnWindow",
     "ChangeRule",
+    "ConversationRule",
     "NoDataRule",
     "RatioRule",
     "ThresholdRule",
@@ -349,7 +354,70 @@ class NoDataRule(_RuleBase):
         return self
 
 
-AnyRule = ThresholdRule | RatioRule | BurnRateRule | BudgetRule | ChangeRule | NoDataRule
+@dataclass(frozen=True, slots=True)
+class ConversationMetric:
+    """Something that one conversation comes to."""
+
+    quantity: str
+    unit: str
+    scale: int = 1
+    """So many of the quantity are one of the unit."""
+
+
+CONVERSATION_METRICS = {
+    "tokens": ConversationMetric("tokens", "tokens"),
+    "input_tokens": ConversationMetric("input_tokens", "tokens"),
+    "output_tokens": ConversationMetric("output_tokens", "tokens"),
+    "cost_usd": ConversationMetric("cost_picousd", "usd", 10**12),
+    "turns": ConversationMetric("turns", "turns"),
+    "errors": ConversationMetric("errors", "turns"),
+    "duration_s": ConversationMetric("duration_us", "s", 1_000_000),
+}
+"""What ``metric`` may name in a rule of kind ``conversation``."""
+
+
+class ConversationRule(_RuleBase):
+    """A single conversation that comes to more than a threshold."""
+
+    kind: Literal["conversation"] = "conversation"
+    metric: str
+    threshold: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+    window_s: Annotated[_Window, Field(alias="window")] = 300
+    """How long after the last conversation that went over it fires."""
+    min_samples: Annotated[int, Field(ge=1)] = 1
+    """Conversations that have to go over in ``window``."""
+    agg: Literal[""] = ""
+    op: Literal[">"] = ">"
+
+    @_field_validator("metric")
+    @classmethod
+    def _metric_is_of_a_conversation(cls, value: str) -> str:
+        return _known(value, CONVERSATION_METRICS)
+
+    @property
+    def unit(self) -> str:
+        return CONVERSATION_METRICS[self.metric].unit
+
+    @property
+    def limit(self) -> Limit:
+        """What it allows one conversation, in whole units of what is added up."""
+        found = CONVERSATION_METRICS[self.metric]
+        return Limit(found.quantity, floor(self.threshold * found.scale))
+
+    def value(self, total: int) -> float:
+        """Returns what a conversation has come to, in the metric's unit."""
+        return total / CONVERSATION_METRICS[self.metric].scale
+
+
+AnyRule = (
+    ThresholdRule
+    | RatioRule
+    | BurnRateRule
+    | BudgetRule
+    | ChangeRule
+    | ConversationRule
+    | NoDataRule
+)
 
 KINDS: dict[str, type[AnyRule]] = {
     "threshold": ThresholdRule,
@@ -357,6 +425,7 @@ KINDS: dict[str, type[AnyRule]] = {
     "burn_rate": BurnRateRule,
     "budget": BudgetRule,
     "change": ChangeRule,
+    "conversation": ConversationRule,
     "no_data": NoDataRule,
 }
 """By the value of ``kind``."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 from backchannel.events import bucket_of, quantile
+from backchannel_processors.counting import over
 from backchannel_processors.distributions import Score
 from backchannel_processors.measures import Measures
 
@@ -125,9 +126,15 @@ def slow_quantity(over_us: int) -> str:
     return f"{_SLOW}{over_us}"
 
 
+_OVER = over("")
+
+
 @lru_cache(maxsize=1_024)
 def quantity(name: str) -> Callable[[Measures], int]:
     """Returns how the quantity is taken from what a window holds."""
+    if name.startswith(_OVER):
+        limit = name.removeprefix(_OVER)
+        return lambda measures: measures.labels("conversations_over").get(limit, 0)
     if not name.startswith(_SLOW):
         return QUANTITIES[name]
     bound = bucket_of(int(name.removeprefix(_SLOW)))

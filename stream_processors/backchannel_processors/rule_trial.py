@@ -33,7 +33,7 @@ class Trial:
         self._rules = rules
         self._source = SourcePartition(
             0,
-            WindowRules(groupings=groupings, fast=rules.groupings),
+            WindowRules(groupings=groupings, fast=rules.groupings, limits=rules.limits),
             self.counters,
             next_offset=0,
             now_us=start_us,
@@ -91,4 +91,5 @@ class Trial:
         for _ in self._merge.finals(self.now_us):
             pass
         self._merge.checkpoint()
+        self._source.closed()
         self._source.checkpoint()

@@ -18,14 +18,19 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from backchannel_processors.conversations import Limit
 from backchannel_processors.errors import RulesError
 from backchannel_processors.groupings import Groupings
-from backchannel_processors.rule import KINDS, AnyRule
+from backchannel_processors.measures import LABELS_MAX
+from backchannel_processors.rule import KINDS, AnyRule, ConversationRule
 
-__all__ = ["RULES_MAX", "Rules", "load_rules", "parse_rules", "read_rules_text"]
+__all__ = ["LIMITS_MAX", "RULES_MAX", "Rules", "load_rules", "parse_rules", "read_rules_text"]
 
 RULES_MAX = 1_000
 """Rules in one file: each is evaluated for every series that changes."""
+
+LIMITS_MAX = LABELS_MAX - 1
+"""Different limits on conversations: a window counts each of them under a name of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,12 @@ class Rules:
     def groupings(self) -> frozenset[str]:
         """Names of the groupings that a rule watches."""
         return frozenset(rule.grouping for rule in self.all)
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """What rules allow one conversation, each limit once."""
+        found = (rule.limit for rule in self.all if isinstance(rule, ConversationRule))
+        return tuple(dict.fromkeys(found))
 
 
 def load_rules(path: Path, groupings: Groupings) -> Rules:
@@ -92,7 +103,13 @@ def parse_rules(text: str, groupings: Groupings, *, source: str) -> Rules:
             mistakes.append(str(error))
     if mistakes:
         raise RulesError("\n".join(mistakes))
-    return Rules(tuple(rules), hashlib.sha256(text.encode()).hexdigest()[:16])
+    found = Rules(tuple(rules), hashlib.sha256(text.encode()).hexdigest()[:16])
+    if len(found.limits) > LIMITS_MAX:
+        raise RulesError(
+            f'{source}: {len(found.limits)} different limits of kind = "conversation"; '
+            f"{LIMITS_MAX} is the most"
+        )
+    return found
 
 
 def _rule(table: object, where: str, groupings: Groupings) -> AnyRule:

@@ -60,6 +60,12 @@ class SeriesView:
         found = found or {measures.newest for measures in inside}
         return [event_id for _, event_id in sorted(found, reverse=True) if event_id]
 
+    def highest(self, name: str, window_s: int) -> int | None:
+        """Returns by what the worst of those events was chosen; ``None`` when there is none."""
+        inside = self._inside(window_s)
+        by = [at for measures in inside for at, _ in measures.exemplars.get(name, ())]
+        return max(by, default=None)
+
     def totals(self, names: Iterable[str], window_s: int, frame: Fixed) -> dict[str, int]:
         """Returns sums of quantities over the last ``window_s`` seconds. The oldest stretch counts
         whole, so the span is longer than asked by less than a stretch."""

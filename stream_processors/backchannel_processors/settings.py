@@ -38,6 +38,10 @@ class WorkerSettings(BaseSettings):
     """How far it may be behind: a spool that is caught up on looks the same."""
     series_max: Annotated[int, Field(ge=1)] = 10_000
     """Series kept apart in one window of one source partition."""
+    conversation_silence_s: Annotated[int, Field(ge=1, le=7 * 86_400)] = 1_800
+    """Silence, in event time, after which a conversation is closed."""
+    conversations_max: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
+    """Open conversations that are followed in one source partition; 0 follows none."""
 
     worker_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     """Where ``/livez``, ``/readyz`` and ``/metrics`` are answered; nowhere without it."""

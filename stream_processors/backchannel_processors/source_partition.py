@@ -23,6 +23,7 @@ import msgspec
 from msgspec import structs
 
 from backchannel.events import LIVE, open_batch
+from backchannel_processors.conversations import STATE_KIND, ClosedRow, Conversations, Limit
 from backchannel_processors.counters import Counters
 from backchannel_processors.counting import counted
 from backchannel_processors.duplicates import (
@@ -45,6 +46,7 @@ BASE_S = 10
 
 _BASE_US = BASE_S * 1_000_000
 _SECOND_US = 1_000_000
+_FOR_EVER_US = 2**62
 
 _FRESH_MAX = 20_000
 """Events that wait to be counted; beyond, they are counted before more are taken."""
@@ -77,6 +79,12 @@ class WindowRules:
     users and then everything but the tenant is counted under ``__other__``."""
     origins_max: int = 100
     """Replays remembered; a new one replaces the oldest that is over, else it is rejected."""
+    conversation_silence_s: int = 1_800
+    """Silence, in event time, after which a conversation is closed."""
+    conversations_max: int = 20_000
+    """Open conversations that are followed in one source partition; none for 0."""
+    limits: tuple[Limit, ...] = ()
+    """What alert rules allow one conversation."""
     producers_max: int = PRODUCERS_MAX
     event_ids_max: int = EVENT_IDS_MAX
 
@@ -234,6 +242,12 @@ class SourcePartition:
         self._origins: dict[str, _Origin] = {LIVE: _Origin(last_seen_us=now_us)}
         self._producers = ProducerNumbers(most=rules.producers_max)
         self._event_ids = EventIds(most=rules.event_ids_max)
+        self._conversations = Conversations(
+            counters,
+            silence_s=rules.conversation_silence_s,
+            most=rules.conversations_max,
+            limits=rules.limits,
+        )
         self._fresh: list[_Cell] = []
         self._fresh_count = 0
         self._unsaved: dict[_Cell, None] = {}
@@ -317,8 +331,9 @@ class SourcePartition:
             newest_us = min(newest_us, broker_us)
         # Lateness is decided by the watermark as of the start of the record, so lines that
         # travelled together (a spool that is caught up on) never make each other late.
-        closed_us = origin.watermark_us - rules.lateness_s * _SECOND_US
-        origin.watermark_us = max(origin.watermark_us, newest_us)
+        reached_us = origin.watermark_us
+        closed_us = reached_us - rules.lateness_s * _SECOND_US
+        origin.watermark_us = max(reached_us, newest_us)
         measured = _measured(observations)
         counters.not_measured += len(observations) - len(measured)
         for number, some in _by_window(measured).items():
@@ -331,6 +346,13 @@ class SourcePartition:
                 counters.counted += len(some)
                 if clamped:
                     counters.clamped += sum([each.event_id in clamped for each in some])
+        if rules.conversations_max and not origin.ended:
+            crossings = self._conversations.take(
+                name, measured, record.offset, reached_us=reached_us, closed_us=closed_us
+            )
+            for number, some in _by_window(crossings).items():
+                self._count_in(name, origin, number * BASE_S, some, record.offset)
+            self._conversations.close(name, origin.watermark_us)
         self._fresh_count += len(observations)
         if self._fresh_count > _FRESH_MAX:
             self._fold()
@@ -447,11 +469,14 @@ class SourcePartition:
             "cells": sum(len(window.cells) for window in windows),
             "series": sum(len(window.series) for window in windows),
             "origins": len(self._origins),
+            "conversations": len(self._conversations),
         }
 
-    def watch(self, groupings: frozenset[str]) -> None:
-        """Has the series of these groupings leave first from now on."""
-        self._rules = replace(self._rules, fast=groupings)
+    def watch(self, groupings: frozenset[str], limits: Sequence[Limit]) -> None:
+        """Has the series of these groupings leave first from now on, and counts the conversations
+        that go over these limits."""
+        self._rules = replace(self._rules, fast=groupings, limits=tuple(limits))
+        self._conversations.limits = self._rules.limits
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -522,6 +547,11 @@ class SourcePartition:
                 fast = series.name == LIVE and series.grouping in self._rules.fast
                 (self._unsent_fast if fast else self._unsent).append(series)
 
+    def closed(self) -> list[ClosedRow]:
+        """Returns the conversations that were closed since the last call: to be durable before any
+        later checkpoint is written."""
+        return self._conversations.closed()
+
     def notice(self) -> Notice | None:
         """Returns how far the partition has come, if that has changed since the last call.
 
@@ -563,11 +593,13 @@ class SourcePartition:
             if name == LIVE:
                 if asked_us - self._last_record_us >= silent_us and origin.watermark_us < asked_us:
                     origin.watermark_us = asked_us
+                    self._conversations.close(name, asked_us)
                     moved = True
                 continue
             origin.idle = asked_us - origin.last_seen_us >= silent_us
             if not origin.ended and asked_us - origin.last_seen_us >= ended_us:
                 origin.ended = True
+                self._conversations.close(name, _FOR_EVER_US)
                 moved = True
         self._changed |= moved
         return moved
@@ -579,7 +611,7 @@ class SourcePartition:
 
         First the states that changed, then how far everything has come, then what is forgotten by
         it. The offset to commit is ``next_offset`` as of this call. To be called right after a
-        full ``flush``: only what was told can be forgotten.
+        full ``flush`` and ``closed``: only what was told can be forgotten.
         """
         self._fold()
         states: list[Entry] = [(_cell_key(cell.place), _cell_value(cell)) for cell in self._unsaved]
@@ -587,6 +619,7 @@ class SourcePartition:
         for number, ids in self._event_ids.changes():
             value = None if ids is None else encode_state(_Ids(VERSION, ids))
             states.append((encode_state(_IdsKey("ids", number)), value))
+        states += self._conversations.changes()
         meta = _Meta(
             VERSION,
             self.next_offset,
@@ -595,7 +628,8 @@ class SourcePartition:
             self._producers.items(),
         )
         self._changed = False
-        return states, (_META_KEY, encode_state(meta)), list(self._forget())
+        gone = [*self._forget(), *self._conversations.gone()]
+        return states, (_META_KEY, encode_state(meta)), gone
 
     def _is_forgotten(self, origin: _Origin, start: int) -> bool:
         held_s = BASE_S + self._rules.lateness_s + self._rules.remember_s
@@ -625,6 +659,7 @@ class SourcePartition:
         meta: _Meta | None = None
         cells: dict[_Place, _CellState] = {}
         segments: dict[int, list[tuple[int, str]]] = {}
+        conversations: list[Entry] = []
         for key, value in entries:
             kind = _decode_key(key).kind
             if kind == "meta" and value is not None:
@@ -639,6 +674,8 @@ class SourcePartition:
                 known = cells.get(place)
                 if known is None or state.last_offset >= known.last_offset:
                     cells[place] = state
+            elif kind == STATE_KIND:
+                conversations.append((key, value))
             elif kind == "ids":
                 number = _decode_ids_key(key).number
                 if value is None:
@@ -648,6 +685,11 @@ class SourcePartition:
         if meta is not None:
             self._restore_meta(meta, now_us)
         self._event_ids.restore(segments.items(), self.next_offset)
+        self._conversations.restore(conversations, self.next_offset)
+        for name, origin in self._origins.items():
+            # One that was closed before its state was taken away is closed again, the same.
+            self._conversations.close(name, _FOR_EVER_US if origin.ended else origin.watermark_us)
+        self._changed |= self._conversations.has_closed
         for place, state in cells.items():
             self._restore_cell(place, state, now_us)
 

@@ -7,12 +7,14 @@ from typing import cast
 from faust.types import Message as Received
 
 from backchannel.events import partition_of
-from backchannel.events.topics import EVENTS, PARTIALS
+from backchannel.events.topics import EVENTS, METRICS, PARTIALS
 from backchannel.probes.agent import AgentState, Lag, held
+from backchannel_processors.conversations import seal_closed
 from backchannel_processors.counters import Counters
 from backchannel_processors.groupings import Dims, series_key
 from backchannel_processors.outbox_kafka import Message
 from backchannel_processors.partials import Notice, Partial, encode_bundle
+from backchannel_processors.rules import Rules
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import Alarm, Pace, Tools, admits, begin, pause, write_checkpoints
 from backchannel_processors.source_partition import Record, SourcePartition, WindowRules
@@ -22,6 +24,7 @@ from backchannel_processors.watch import ProgressWatch
 __all__ = ["WindowsAgent"]
 
 _PARTIALS_PER_RECORD = 100
+_CONVERSATIONS_PER_RECORD = 100
 _SERIES_CACHED_MAX = 100_000
 
 
@@ -109,6 +112,9 @@ class WindowsAgent:
                 "clamped": counted.clamped,
                 "lost_records": counted.lost_records,
                 "repeated_records": counted.repeated_records,
+                "conversations_closed": counted.conversations_closed,
+                "conversations_late": counted.conversations_late,
+                "conversations_without_room": counted.conversations_without_room,
             },
             held(part.sizes() for part in self._parts.values()),
             tuple(
@@ -117,11 +123,11 @@ class WindowsAgent:
             ),
         )
 
-    def watch(self, groupings: frozenset[str]) -> None:
-        """Has the series of these groupings leave first from now on: an alert rule watches them."""
-        self._rules = replace(self._rules, fast=groupings)
+    def watch(self, rules: Rules) -> None:
+        """Has what these alert rules watch leave first from now on."""
+        self._rules = replace(self._rules, fast=rules.groupings, limits=rules.limits)
         for part in self._parts.values():
-            part.watch(groupings)
+            part.watch(rules.groupings, rules.limits)
 
     async def close(self) -> None:
         """Gives the partitions back, with everything written; nothing is written afterwards."""
@@ -204,16 +210,19 @@ class WindowsAgent:
             self._tell_loss()
 
     async def _post_partials(self, *, fast_only: bool) -> None:
-        await self._tools.outbox.post(self._partials(fast_only=fast_only, notices=not fast_only))
+        news = self._partials(fast_only=fast_only, notices=not fast_only)
+        await self._tools.outbox.post(news if fast_only else news + self._closed())
 
     async def _write(self, *, notices: bool) -> None:
         """Tells everything and writes a checkpoint of every partition that has news."""
-        news = self._partials(fast_only=False, notices=notices)
+        closed, news = self._closed(), self._partials(fast_only=False, notices=notices)
         checkpoints = {
             partition: (part.checkpoint(), part.next_offset)
             for partition, part in self._parts.items()
             if part.has_news
         }
+        # Its state may be written over with what the conversation became after its silence.
+        await self._tools.outbox.post(closed)
         await write_checkpoints(self._tools, self.topic, WINDOWS_CHANGELOG.name, news, checkpoints)
 
     def _partials(self, *, fast_only: bool, notices: bool) -> list[Message]:
@@ -236,6 +245,19 @@ class WindowsAgent:
                 last = start + _PARTIALS_PER_RECORD >= len(partials)
                 value = encode_bundle(chunk, told if last else [])
                 messages.append(Message(PARTIALS.name, partition, value))
+        return messages
+
+    def _closed(self) -> list[Message]:
+        """Returns the records with the conversations that were closed."""
+        messages: list[Message] = []
+        for source, part in self._parts.items():
+            rows = part.closed()
+            for start in range(0, len(rows), _CONVERSATIONS_PER_RECORD):
+                sealed = seal_closed(rows[start : start + _CONVERSATIONS_PER_RECORD])
+                partition = source % self._merge_partitions
+                messages.append(
+                    Message(METRICS.name, partition, sealed.value, None, sealed.headers)
+                )
         return messages
 
     def _partition(self, partial: Partial) -> int:

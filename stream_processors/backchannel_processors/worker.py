@@ -212,11 +212,14 @@ class _Worker:
         return WindowRules(
             groupings=self._groupings,
             fast=self._rules_file.rules.groupings,
+            limits=self._rules_file.rules.limits,
             lateness_s=self._settings.lateness_s,
             ahead_s=self._settings.clock_ahead_s,
             behind_s=self._settings.clock_behind_s,
             idle_s=self._settings.idle_s,
             series_max=self._settings.series_max,
+            conversation_silence_s=self._settings.conversation_silence_s,
+            conversations_max=self._settings.conversations_max,
         )
 
     def _merge_rules(self, sources: int) -> MergeRules:
@@ -244,7 +247,7 @@ class _Worker:
                 )
                 continue
             if rules is not None:
-                windows.watch(rules.groupings)
+                windows.watch(rules)
                 merge.use(rules)
                 self._log.info("rules_changed", rules=len(rules.all), rules_hash=rules.hash)
 

@@ -13,7 +13,7 @@ from support.endpoint import EndpointProcess, fresh_database
 
 __all__ = ["analyst", "analyst_database", "insert_events", "rows"]
 
-TABLES = ("events", "metric_windows", "alerts", "dead_letters", "prices")
+TABLES = ("events", "metric_windows", "conversations", "alerts", "dead_letters", "prices")
 
 SETTINGS = {
     "async_insert": 0,

@@ -15,7 +15,15 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from backchannel.events import Alert, Interaction, SealedBatch, Window, encode_event, seal
+from backchannel.events import (
+    Alert,
+    ClosedConversation,
+    Interaction,
+    SealedBatch,
+    Window,
+    encode_event,
+    seal,
+)
 from backchannel.events.topics import ALERTS, EVENTS, METRICS, TOPICS
 from backchannel_processors.topics import CHANGELOGS
 
@@ -216,6 +224,7 @@ class Listener:
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
         self.rows: dict[RowKey, Window] = {}
+        self.conversations: dict[tuple[str, str, str], ClosedConversation] = {}
         self.alerts: list[Alert] = []
         self.alert_values: list[bytes] = []
 
@@ -224,7 +233,9 @@ class Listener:
         fetched = await self._consumer.getmany(timeout_ms=round(seconds * 1000))
         for tp, batch in fetched.items():
             for record in batch:
-                if tp.topic == METRICS.name:
+                if dict(record.headers).get("kind") == b"conversation.closed":
+                    self._take_closed(record.value)
+                elif tp.topic == METRICS.name:
                     self._take_rows(record.value, dict(record.headers))
                 else:
                     self.alerts.append(Alert.model_validate_json(record.value))
@@ -242,6 +253,17 @@ class Listener:
                 assert content(known) == content(window), "one revision has two contents"
             if known is None or window.revision > known.revision:
                 self.rows[key] = window
+
+    def _take_closed(self, value: bytes) -> None:
+        for line in value.split(b"\n"):
+            closed = ClosedConversation.model_validate_json(line)
+            key = (closed.tenant_id, closed.conversation_id, closed.segment)
+            known = self.conversations.setdefault(key, closed)
+            assert known == closed or known.revision != closed.revision, (
+                "one revision, two contents"
+            )
+            if closed.revision > known.revision:
+                self.conversations[key] = closed
 
     def total(self, grouping: str, window_s: int, origin: str = "live") -> int:
         """Returns how many interactions the newest rows of a grouping and width count."""

@@ -11,7 +11,14 @@ import pytest
 
 from backchannel_processors.durations import duration_text
 from backchannel_processors.groupings import Groupings
-from backchannel_processors.rule import AnyRule, BudgetRule, BurnRateRule, NoDataRule
+from backchannel_processors.rule import (
+    CONVERSATION_METRICS,
+    AnyRule,
+    BudgetRule,
+    BurnRateRule,
+    ConversationRule,
+    NoDataRule,
+)
 from backchannel_processors.rule_metrics import METRICS, QUANTITIES
 from backchannel_processors.rules import load_rules
 from backchannel_processors.settings import WorkerSettings
@@ -28,6 +35,7 @@ def metrics() -> str:
         for name, each in METRICS.items()
     ]
     named = ", ".join(f"`{name}`" for name in QUANTITIES)
+    of_one = ", ".join(f"`{name}`" for name in CONVERSATION_METRICS)
     return "\n".join(
         [
             "| metric | unit | meaning | `agg` |",
@@ -35,6 +43,8 @@ def metrics() -> str:
             *rows,
             "",
             f"Quantities, for `ratio` and `burn_rate`: {named}, and `slow` with `over_ms`.",
+            "",
+            f"Of one conversation, for `conversation`: {of_one}.",
             "",
         ]
     )
@@ -62,6 +72,8 @@ def _when(rule: AnyRule) -> str:
         case BudgetRule():
             when = f"`{rule.metric}` of a {rule.period} reach {rule.threshold:,.10g}"
             return f"{when} at this pace" if rule.forecast else when
+        case ConversationRule():
+            return f"`{rule.metric}` of one conversation > {rule.threshold:,.10g}"
         case NoDataRule():
             return f"nothing for {duration_text(rule.window_s)}"
     what = f"`{rule.metric}` {rule.agg}".strip()

@@ -12,13 +12,13 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schema(*, output: Annotated[Path | None, Parameter(alias="-o")] = None) -> None:
-    """Print the JSON Schema of events, windows, alerts and what people say to them.
+    """Print the JSON Schema of events, windows, closed conversations, alerts and what people say.
 
     Parameters
     ----------
     output
-        Folder for event.schema.json, window.schema.json, alert.schema.json and control.schema.json,
-        made if need be. Without it one JSON object with all of them is printed.
+        Folder for a file each: event.schema.json, window.schema.json and so on; made if need be.
+        Without it one JSON object with all of them is printed.
     """
     if output is None:
         print(json.dumps(schemas(), indent=2))
@@ -35,7 +35,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     people say on chat.control."""
     from pydantic import TypeAdapter
 
-    from backchannel.events import Ack, Alert, AnyEvent, Event, Silence, Window
+    from backchannel.events import Ack, Alert, AnyEvent, ClosedConversation, Event, Silence, Window
 
     events = TypeAdapter[Event](AnyEvent).json_schema()
     for definition in events["$defs"].values():
@@ -46,6 +46,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     return {
         "event": {"$schema": _DRAFT, "title": "Event", **events},
         "window": {"$schema": _DRAFT, **Window.model_json_schema()},
+        "conversation": {"$schema": _DRAFT, **ClosedConversation.model_json_schema()},
         "alert": {"$schema": _DRAFT, **Alert.model_json_schema()},
         "control": {
             "$schema": _DRAFT,

@@ -18,6 +18,8 @@ _NOT_CONTENT = frozenset(
         *("origin", "grouping", "dims", "window_s", "window_start"),
         *("revision", "final", "complete", "late", "newest_event_at_us", "published_at_us"),
         *("slowest", "costliest", "failing"),
+        # It rests on the alert rules of that time.
+        "conversations_over",
     )
 )
 _CONTENT = tuple(name for name in Row.__struct_fields__ if name not in _NOT_CONTENT)
@@ -65,6 +67,7 @@ def compare(
     """
     measures = counted.measures if counted else Measures()
     said = corrected(identity, measures, stored.revision if stored else 0, now_us)
+    said.conversations_over = stored.conversations_over if stored else {}
     known = stored or row(identity, Measures(), 0, _CERTAIN, 0)
     skipped = _REGISTERS if counted and counted.erased else ()
     different = tuple(

@@ -7,6 +7,7 @@ interface between them. Imports the standard library, pydantic and the clock.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from backchannel.events.closed_conversation import CONVERSATION_SCHEMA, ClosedConversation
 from backchannel.events.codec import (
     BATCH_BYTES_MAX,
     LIVE,
@@ -70,6 +71,7 @@ __all__ = [
     "ALERT_SCHEMA",
     "BATCH_BYTES_MAX",
     "BUCKET_UPPERS",
+    "CONVERSATION_SCHEMA",
     "COUNT_MAX",
     "DEAD_VALUE_BYTES_MAX",
     "EVENT_TYPES",
@@ -87,6 +89,7 @@ __all__ = [
     "Alert",
     "AnyEvent",
     "BudgetState",
+    "ClosedConversation",
     "Component",
     "Content",
     "DeadLetter",

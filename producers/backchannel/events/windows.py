@@ -20,7 +20,7 @@ __all__ = [
     "Window",
 ]
 
-WINDOW_SCHEMA = "1.1"
+WINDOW_SCHEMA = "1.2"
 """Major and minor version of the window schema, in the header ``schema`` of ``chat.metrics``."""
 
 WIDTHS_S = (10, 60, 300, 3_600, 86_400)
@@ -211,6 +211,9 @@ class Window(BaseModel):
     ``queue:<name>``, ``gauge:<name>``. Beyond 32 names ``__other__``."""
     exceptions: _Sum = 0
     """``error`` events of level ``error`` or ``fatal``."""
+    conversations_over: _Counts = Field(default_factory=dict)
+    """Conversations that went over a limit of an alert rule with one of their turns, by limit:
+    ``tokens:4000``. Each counts once, where that turn counts."""
     active_users: _Sum = 0
     """Users of interactions, estimated from ``users``: within 3.3 % in 95 of 100 windows."""
     users: _Registers = Field(default_factory=dict)

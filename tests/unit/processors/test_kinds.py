@@ -1,16 +1,19 @@
 """What each kind of rule finds, over minutes that are held and days that are summed up."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from backchannel.events import Alert, encode_event
 from backchannel_processors.alerting import AlertBook, Clocks
 from backchannel_processors.frames import HOUR, MINUTE, Calendar, frame_for
 from backchannel_processors.measures import Measures
+from backchannel_processors.rule_trial import Trial
 from backchannel_processors.rules import Rules
-from support.interactions import NOON_US
+from support.interactions import GROUPINGS, NOON_US, interaction
 from support.rules import NOON, SECOND_US, Series, measures, rule_of
 
 DAY = 86_400
@@ -184,6 +187,70 @@ def test_a_change_is_told_against_the_same_hour_of_earlier_days() -> None:
 def test_a_change_needs_some_days() -> None:
     series = Series(rule_of("change", metric="count", min_samples=1))
     assert series.at(0, 1_000) == []
+
+
+# -- conversation ------------------------------------------------------------------------------
+
+
+def talk(at_s: int, tokens: int, conversation: str = "c", **fields: Any) -> bytes:
+    said = {"conversation_id": conversation, "input_tokens": tokens, **fields}
+    return encode_event(interaction(at_s, **said))
+
+
+def told(trial: Trial, at_s: int, *lines: bytes) -> list[Alert]:
+    """Takes turns at so many seconds after noon; returns what is decided by then."""
+    alerts = list(trial.until(NOON_US + at_s * SECOND_US))
+    trial.take(lines)
+    return [*alerts, *trial.until(NOON_US + at_s * SECOND_US)]
+
+
+def on_trial(**rule: Any) -> Trial:
+    return Trial(Rules((rule_of("conversation", **rule),), "hash"), GROUPINGS, NOON_US)
+
+
+def test_a_conversation_over_the_limit_fires_by_the_turn_that_took_it_there() -> None:
+    trial = on_trial(metric="tokens", threshold=4_000)
+    assert told(trial, 0, talk(0, 4_000)) == []
+    (alert,) = told(trial, 5, talk(5, 1))
+    assert (alert.value, alert.threshold, alert.sample_count) == (4_001.0, 4_000.0, 1)
+    assert alert.exemplars == [alert.trigger_event_id]
+
+
+def test_turns_of_many_conversations_are_no_long_one() -> None:
+    trial = on_trial(metric="tokens", threshold=4_000)
+    assert told(trial, 0, *(talk(0, 3_000, f"c{n}") for n in range(5))) == []
+
+
+def test_it_is_over_when_none_went_over_for_the_window() -> None:
+    trial = on_trial(metric="tokens", threshold=10, window="1m")
+    assert [a.state for a in told(trial, 0, talk(0, 11))] == ["firing"]
+    assert [a.state for a in told(trial, 50, talk(50, 11))] == []
+    assert [a.state for a in told(trial, 100, talk(100, 0, ""))] == ["resolved"]
+
+
+def test_the_largest_of_several_comes_first() -> None:
+    trial = on_trial(metric="tokens", threshold=10, min_samples=2)
+    lines = [talk(1, tokens, f"c{tokens}") for tokens in (20, 40, 30)]
+    (alert,) = told(trial, 1, *lines)
+    assert (alert.value, alert.sample_count) == (40.0, 3)
+    assert alert.exemplars[0] == json.loads(lines[1])["event_id"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "threshold", "fields"),
+    [
+        ("cost_usd", 0.5, {"cost_picousd": 500_000_000_001}),
+        ("turns", 0, {}),
+        ("errors", 0, {"status": "error"}),
+        ("duration_s", 2.5, {"duration_us": 2_500_001}),
+        ("output_tokens", 3, {"output_tokens": 4}),
+    ],
+)
+def test_each_measure_of_a_conversation_has_its_unit(
+    metric: str, threshold: float, fields: dict[str, Any]
+) -> None:
+    (alert,) = told(on_trial(metric=metric, threshold=threshold), 0, talk(0, 0, **fields))
+    assert alert.value == pytest.approx(threshold, abs=1.001)
 
 
 # -- no data -----------------------------------------------------------------------------------

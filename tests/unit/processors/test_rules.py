@@ -13,7 +13,7 @@ from backchannel_processors.rule import (
     RatioRule,
     ThresholdRule,
 )
-from backchannel_processors.rules import load_rules, parse_rules
+from backchannel_processors.rules import LIMITS_MAX, load_rules, parse_rules
 from backchannel_processors.worker import shipped_rules
 
 GROUPINGS = Groupings.parse(("", "tenant", "tenant,endpoint,model"))
@@ -135,3 +135,11 @@ def test_a_mistake_is_told_with_its_place(text: str, said: str) -> None:
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(RulesError, match=r"none\.toml: cannot be read"):
         load_rules(tmp_path / "none.toml", GROUPINGS)
+
+
+def test_more_limits_on_conversations_than_a_window_can_tell_apart_are_refused() -> None:
+    rule = '[[rule]]\nname = "r{n}"\nkind = "conversation"\nmetric = "tokens"\nthreshold = {n}\n'
+    most = "".join(rule.format(n=n) for n in range(LIMITS_MAX))
+    assert len(parse_rules(most, GROUPINGS, source="f").limits) == LIMITS_MAX
+    with pytest.raises(RulesError, match="31 is the most"):
+        parse_rules(most + rule.format(n=LIMITS_MAX), GROUPINGS, source="f")

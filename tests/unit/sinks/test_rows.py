@@ -2,10 +2,22 @@
 
 import json
 from typing import Any
+from zlib import crc32
 
 import pytest
 
-from backchannel.events import Alert, Content, DeadLetter, Interaction, Window, encode_event, seal
+from backchannel.events import (
+    CONVERSATION_SCHEMA,
+    Alert,
+    ClosedConversation,
+    Content,
+    DeadLetter,
+    Interaction,
+    Tombstone,
+    Window,
+    encode_event,
+    seal,
+)
 from backchannel_sinks.block import Block
 from backchannel_sinks.numbers import ProducerNumbers
 from backchannel_sinks.records import Place, Record
@@ -16,6 +28,7 @@ from backchannel_sinks.rows import (
     event_rows,
     window_rows,
 )
+from backchannel_sinks.tombstones import Tombstones
 
 LINE = encode_event(Interaction(user_id="u-1", input_tokens=3))
 Headers = tuple[tuple[str, bytes], ...]
@@ -32,6 +45,10 @@ def stamped(offset: int, pseq: int, *lines: bytes) -> Record:
 
 def block(*records: Record, topic: str = "chat.events") -> Block:
     return Block(Place(topic, 4), 17, records)
+
+
+def crc_of(value: bytes) -> bytes:
+    return b"%08x" % crc32(value)
 
 
 def rows_of(parts: list[bytes]) -> list[dict[str, Any]]:
@@ -137,6 +154,28 @@ WINDOW = Window(
     newest_event_at_us=1_700_000_000_000_000,
     published_at_us=1_700_000_000_000_000,
 )
+CLOSED = ClosedConversation(
+    origin="live",
+    tenant_id="acme",
+    conversation_id="c",
+    segment="e-1",
+    revision=3,
+    outcome="answered",
+    started_at_us=1_700_000_000_000_000,
+    last_at_us=1_700_000_001_000_000,
+    closed_at_us=1_700_001_801_000_000,
+    duration_us=1_000_000,
+    turns=2,
+    errors=0,
+    fallbacks=0,
+    input_tokens=3,
+    output_tokens=4,
+    cost_picousd=0,
+    unpriced=2,
+    last_status="ok",
+    last_event_id="e-2",
+    sample_weight=1,
+)
 ALERT = Alert(
     alert_id="a",
     transition=1,
@@ -231,3 +270,34 @@ def test_content_of_another_version_is_refused() -> None:
     rows = content_rows(block(record(7, CONTENT, (("schema", b"2.0"),))), ProducerNumbers())
 
     assert (rows.stored, len(rows.dead)) == (0, 1)
+
+
+def test_closed_conversations_go_into_a_table_of_their_own() -> None:
+    line = CLOSED.model_dump_json().encode()
+    window = WINDOW.model_dump_json().encode()
+    told = record(7, line + b"\n" + b"{}", (("kind", b"conversation.closed"),))
+    rows = window_rows(block(told, record(8, window), topic="chat.metrics"), ProducerNumbers())
+    assert [table for table, _ in rows.bodies("metric_windows")] == [
+        "metric_windows",
+        "conversations",
+    ]
+    [row] = rows_of(rows.beside["conversations"])
+    assert (row["conversation_id"], row["_offset"], row["_line"]) == ("c", 7, 0)
+    assert (rows.lines, rows.stored, len(rows.dead)) == (3, 2, 1)
+
+
+def test_closed_conversations_of_our_own_are_taken_as_they_are() -> None:
+    line = b'{"kind":"conversation.closed","of_our_own":1}'
+    checked = (("schema", CONVERSATION_SCHEMA.encode()), ("count", b"1"), ("crc32", crc_of(line)))
+    told = record(7, line, (*checked, ("kind", b"conversation.closed")))
+    [part] = window_rows(block(told), ProducerNumbers()).beside["conversations"]
+    assert part.endswith(line[1:])
+
+
+def test_a_conversation_of_somebody_who_was_erased_is_left_out() -> None:
+    told = record(7, CLOSED.model_dump_json().encode(), (("kind", b"conversation.closed"),))
+    rows = window_rows(block(told), ProducerNumbers())
+    at_us = CLOSED.started_at_us
+    asked = Tombstone(erasure_id="e", subject="conversation", keys=("c",), requested_at_us=at_us)
+    rows.leave_out(Tombstones([asked]))
+    assert (rows.stored, rows.erased) == (0, 1)

@@ -133,7 +133,7 @@ def test_the_schema_describes_what_travels(capsys: pytest.CaptureFixture[str]) -
     assert run(["schema"]) == 0
 
     schemas = json.loads(capsys.readouterr().out)
-    assert set(schemas) == {"event", "window", "alert", "control"}
+    assert set(schemas) == {"event", "window", "conversation", "alert", "control"}
     line = encode_event(Interaction(input_tokens=3))
     assert isinstance(judge(line), Accepted)
     known = schemas["event"]["$defs"]["Interaction"]["properties"]
@@ -147,10 +147,11 @@ def test_the_schema_goes_into_files(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert written == [
         "alert.schema.json",
         "control.schema.json",
+        "conversation.schema.json",
         "event.schema.json",
         "window.schema.json",
     ]
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert len(capsys.readouterr().out.splitlines()) == 5
 
 
 def _cpu_seconds(call: Callable[[], object]) -> float:

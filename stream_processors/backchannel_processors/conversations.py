@@ -1,0 +1,393 @@
+"""The conversations of one source partition: added up turn by turn, closed by silence. No I/O.
+
+    turns, feedback ──▶ take ──▶ open conversations ──▶ close, when event time has left them behind
+                          └─▶ Crossings: the turn by which one went over a limit of an alert rule
+
+What becomes of a conversation is a pure function of the log up to a record, as for windows: all
+records of one stand in one partition, and only their order and the watermark decide. A state that
+was written ahead of a checkpoint says so by its offset, and skips what it contains.
+
+A closed conversation is told before anything about it is written or forgotten. It may be told again
+after a crash, the same, or with more turns under a higher revision.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+import msgspec
+
+from backchannel.events import CONVERSATION_SCHEMA, SealedBatch
+from backchannel.events.closed_conversation import Outcome
+from backchannel_processors.counters import Counters
+from backchannel_processors.counting import FAILED, is_unpriced
+from backchannel_processors.measures import SUM_MAX, Exemplar
+from backchannel_processors.observations import Crossing, Feedback, Interaction, Observation
+from backchannel_processors.partials import VERSION
+from backchannel_processors.sealed_lines import seal_lines
+from backchannel_processors.states import Entry, decode_state, encode_state
+
+__all__ = ["STATE_KIND", "ClosedRow", "Conversations", "Limit", "seal_closed"]
+
+STATE_KIND = "conversation"
+"""The kind of its entries on the changelog."""
+
+_UNANSWERED_US = 10_000_000
+"""A last turn that took longer was not waited for."""
+
+_COST_MAX = 2**127 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What an alert rule allows one conversation."""
+
+    quantity: str
+    """An attribute of a conversation: ``tokens``, ``cost_picousd``, ``turns`` ..."""
+    most: int
+
+    @property
+    def label(self) -> str:
+        """Its name in ``conversations_over``."""
+        return f"{self.quantity}:{self.most}"
+
+
+class _Over(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """How a conversation went over a limit."""
+
+    offset: int
+    event_id: str
+    total: int
+
+
+class _Conversation(msgspec.Struct, array_like=True):
+    """One open conversation, as it stands on the changelog."""
+
+    v: int
+    last_offset: int
+    """Offset of the newest record that changed it."""
+    segment: str
+    started_us: int
+    seen_us: int
+    """Event time of its newest sign of life."""
+    ended_us: int = 0
+    """When its turns have ended."""
+    last: Exemplar = (0, "")
+    """Event time and id of its last turn."""
+    last_status: str = "ok"
+    last_duration_us: int = 0
+    turns: int = 0
+    errors: int = 0
+    fallbacks: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_picousd: int = 0
+    unpriced: int = 0
+    sample_weight: int = 1
+    escalated: bool = False
+    completed: bool = False
+    over: dict[str, _Over] = {}
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def duration_us(self) -> int:
+        return max(0, self.ended_us - self.started_us)
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended, as ``v_conversations`` says it too."""
+        if self.escalated:
+            return "escalated"
+        if self.completed:
+            return "completed"
+        if self.last_status in FAILED:
+            return "errored"
+        if self.last_status in ("cancelled", "blocked") or self.last_duration_us > _UNANSWERED_US:
+            return "abandoned"
+        return "answered"
+
+    def add_turn(self, turn: Interaction) -> None:
+        self.started_us = min(self.started_us, turn.ts_us)
+        self.seen_us = max(self.seen_us, turn.ts_us)
+        self.ended_us = max(self.ended_us, turn.ts_us + turn.duration_us)
+        if (turn.ts_us, turn.event_id) >= self.last:
+            self.last = (turn.ts_us, turn.event_id)
+            self.last_status = turn.status
+            self.last_duration_us = turn.duration_us
+        self.turns += 1
+        self.errors += turn.status in FAILED
+        self.fallbacks += turn.fallback_used
+        self.input_tokens += turn.input_tokens
+        self.output_tokens += turn.output_tokens
+        if turn.cost_picousd is not None:
+            self.cost_picousd += turn.cost_picousd
+        else:
+            self.unpriced += is_unpriced(turn)
+        self.sample_weight = max(self.sample_weight, turn.sample_weight)
+
+    def add_feedback(self, feedback: Feedback) -> None:
+        self.seen_us = max(self.seen_us, feedback.ts_us)
+        self.escalated |= feedback.kind == "escalated"
+        self.completed |= feedback.kind == "task_completed" and (feedback.value or 0) > 0
+
+
+class ClosedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """``backchannel.events.ClosedConversation``, quick to write: a test holds it to the same
+    fields."""
+
+    kind: str = "conversation.closed"
+    origin: str
+    tenant_id: str
+    conversation_id: str
+    segment: str
+    revision: int
+    outcome: Outcome
+    started_at_us: int
+    last_at_us: int
+    closed_at_us: int
+    duration_us: int
+    turns: int
+    errors: int
+    fallbacks: int
+    input_tokens: int
+    output_tokens: int
+    cost_picousd: int
+    unpriced: int
+    last_status: str
+    last_event_id: str
+    sample_weight: int
+
+
+_Key = tuple[str, str, str]
+"""Origin, tenant, conversation."""
+
+_EntryKey = tuple[str, str, str, str]
+
+_decode_key = msgspec.json.Decoder(_EntryKey).decode
+
+
+class Conversations:
+    """The open conversations of one partition of ``chat.events``. Owned by one task at a time.
+
+    Beyond ``most`` of them a new one is not followed: ``conversations_without_room`` counts its
+    turns.
+    """
+
+    def __init__(
+        self, counters: Counters, *, silence_s: int, most: int, limits: Sequence[Limit] = ()
+    ) -> None:
+        self.limits = tuple(limits)
+        self._counters = counters
+        self._silence_us = silence_s * 1_000_000
+        self._most = most
+        self._open: dict[_Key, _Conversation] = {}
+        self._due: dict[str, list[tuple[int, _Key]]] = {}
+        """By origin, as heaps: when to look whether a conversation is silent."""
+        self._looked_at: set[_Key] = set()
+        """Those that stand in a heap."""
+        self._contained: dict[_Key, int] = {}
+        """Records up to here were in it when it was restored."""
+        self._unsaved: dict[_Key, None] = {}
+        self._closed: list[tuple[_Key, ClosedRow]] = []
+        self._told: dict[_Key, None] = {}
+
+    def take(
+        self,
+        origin: str,
+        observations: Iterable[Observation],
+        offset: int,
+        *,
+        reached_us: int,
+        closed_us: int,
+    ) -> list[Crossing]:
+        """Adds turns and feedback of one record, when the watermark was ``reached_us``.
+
+        Returns by which turns conversations went over a limit. Not by one whose 10 s window has
+        ended at ``closed_us`` or before: it would be counted nowhere; the next turn is looked at.
+        """
+        crossings: list[Crossing] = []
+        for each in observations:
+            if not each.conversation_id or not isinstance(each, (Interaction, Feedback)):
+                continue
+            key = (origin, each.tenant_id, each.conversation_id)
+            if offset <= self._contained.get(key, -1):
+                crossings += self._crossed_before(key, each, offset)
+                continue
+            conversation = self._joined(key, each, reached_us)
+            if conversation is None:
+                continue
+            conversation.last_offset = offset
+            self._unsaved[key] = None
+            if isinstance(each, Feedback):
+                conversation.add_feedback(each)
+                continue
+            conversation.add_turn(each)
+            if self.limits and (each.ts_us // 10_000_000 + 1) * 10_000_000 > closed_us:
+                crossings += self._crossed(conversation, each, offset)
+        return crossings
+
+    def _joined(
+        self, key: _Key, each: Interaction | Feedback, reached_us: int
+    ) -> _Conversation | None:
+        """Returns the conversation that a turn or feedback belongs to, a new one if need be;
+        ``None`` when it is followed no longer, or not at all."""
+        known = self._open.get(key)
+        if known is not None and each.ts_us >= known.seen_us + self._silence_us:
+            self._close(key, known)
+            known = None
+        is_turn = isinstance(each, Interaction)
+        since_us = known.started_us if known is not None else reached_us
+        if each.ts_us + self._silence_us <= since_us:
+            self._counters.conversations_late += is_turn
+            return None
+        if known is not None or not is_turn:
+            return known
+        if len(self._open) >= self._most:
+            self._counters.conversations_without_room += 1
+            return None
+        known = _Conversation(VERSION, -1, each.event_id, each.ts_us, each.ts_us)
+        self._hold(key, known)
+        return known
+
+    def _hold(self, key: _Key, conversation: _Conversation) -> None:
+        self._open[key] = conversation
+        self._look_again(key, conversation.seen_us + self._silence_us)
+
+    def _look_again(self, key: _Key, due_us: int) -> None:
+        if key not in self._looked_at:
+            self._looked_at.add(key)
+            heappush(self._due.setdefault(key[0], []), (due_us, key))
+
+    def _crossed(
+        self, conversation: _Conversation, turn: Interaction, offset: int
+    ) -> Iterator[Crossing]:
+        for limit in self.limits:
+            if limit.label in conversation.over:
+                continue
+            total: int = getattr(conversation, limit.quantity)
+            if total > limit.most:
+                conversation.over[limit.label] = _Over(offset, turn.event_id, total)
+                yield Crossing.of(turn, limit.label, total)
+
+    def _crossed_before(
+        self, key: _Key, each: Interaction | Feedback, offset: int
+    ) -> Iterator[Crossing]:
+        """Yields what a record that is read again brought about: the windows may not have it."""
+        conversation = self._open.get(key)
+        if conversation is None or isinstance(each, Feedback):
+            return
+        for label, over in conversation.over.items():
+            if (over.offset, over.event_id) == (offset, each.event_id):
+                yield Crossing.of(each, label, over.total)
+
+    # -- closing ---------------------------------------------------------------------------------
+
+    def close(self, origin: str, reached_us: int) -> None:
+        """Closes what has been silent for long enough at the watermark ``reached_us``."""
+        due = self._due.get(origin)
+        while due and due[0][0] <= reached_us:
+            _, key = heappop(due)
+            self._looked_at.remove(key)
+            conversation = self._open.get(key)
+            if conversation is None:
+                continue
+            due_us = conversation.seen_us + self._silence_us
+            if due_us > reached_us:
+                self._look_again(key, due_us)
+            else:
+                self._close(key, conversation)
+        if not due:
+            self._due.pop(origin, None)
+
+    def _close(self, key: _Key, conversation: _Conversation) -> None:
+        del self._open[key]
+        self._unsaved.pop(key, None)
+        self._closed.append((key, self._row(key, conversation)))
+        self._counters.conversations_closed += 1
+
+    def _row(self, key: _Key, found: _Conversation) -> ClosedRow:
+        return ClosedRow(
+            origin=key[0],
+            tenant_id=key[1],
+            conversation_id=key[2],
+            segment=found.segment,
+            revision=found.last_offset + 1,
+            outcome=found.outcome,
+            started_at_us=found.started_us,
+            last_at_us=found.last[0],
+            # Of its own times alone: whenever that is noticed, the record is the same.
+            closed_at_us=found.seen_us + self._silence_us,
+            duration_us=min(found.duration_us, SUM_MAX),
+            turns=found.turns,
+            errors=found.errors,
+            fallbacks=found.fallbacks,
+            input_tokens=min(found.input_tokens, SUM_MAX),
+            output_tokens=min(found.output_tokens, SUM_MAX),
+            cost_picousd=min(found.cost_picousd, _COST_MAX),
+            unpriced=found.unpriced,
+            last_status=found.last_status,
+            last_event_id=found.last[1],
+            sample_weight=found.sample_weight,
+        )
+
+    def closed(self) -> list[ClosedRow]:
+        """Returns what was closed since the last call. To be durable before the next states."""
+        told, self._closed = self._closed, []
+        self._told.update(dict.fromkeys(key for key, _ in told))
+        return [row for _, row in told]
+
+    @property
+    def has_closed(self) -> bool:
+        """Something was closed that ``closed`` has not returned yet."""
+        return bool(self._closed)
+
+    # -- keeping ---------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def changes(self) -> Iterator[Entry]:
+        """Yields what is to be written since the last call."""
+        for key in self._unsaved:
+            yield _entry_key(key), encode_state(self._open[key])
+        self._unsaved.clear()
+
+    def gone(self) -> Iterator[Entry]:
+        """Yields the deletions of those that ``closed`` has returned."""
+        for key in self._told:
+            if key not in self._open:
+                yield _entry_key(key), None
+        self._told.clear()
+
+    def restore(self, entries: Iterable[Entry], next_offset: int) -> None:
+        """Takes back what was written, in the order of the log; the higher offset counts.
+
+        Raises:
+            StateError: another version wrote it.
+        """
+        found: dict[_Key, _Conversation] = {}
+        for raw, value in entries:
+            key = _decode_key(raw)[1:]
+            if value is None:
+                found.pop(key, None)
+                continue
+            conversation = decode_state(value, _Conversation)
+            known = found.get(key)
+            if known is None or conversation.last_offset >= known.last_offset:
+                found[key] = conversation
+        for key, conversation in found.items():
+            self._hold(key, conversation)
+            if conversation.last_offset >= next_offset:
+                self._contained[key] = conversation.last_offset
+
+
+def _entry_key(key: _Key) -> bytes:
+    return encode_state((STATE_KIND, *key))
+
+
+def seal_closed(rows: Sequence[ClosedRow]) -> SealedBatch:
+    """Returns one record of ``chat.metrics``: NDJSON, and headers by which it can be checked."""
+    return seal_lines(rows, CONVERSATION_SCHEMA, ("kind", b"conversation.closed"))
