@@ -32,7 +32,7 @@ from backchannel_processors.history import History
 from backchannel_processors.kinds import Finding, exemplars, find, find_silence, needs
 from backchannel_processors.measures import SUM_MAX, Exemplar, Measures
 from backchannel_processors.partials import VERSION
-from backchannel_processors.rule import AnyRule, BudgetRule, NoDataRule
+from backchannel_processors.rule import KINDS, AnyRule, BudgetRule, NoDataRule
 from backchannel_processors.rule_metrics import METRICS
 from backchannel_processors.rules import Rules
 from backchannel_processors.series_view import SeriesView
@@ -389,8 +389,11 @@ class AlertBook:
     # -- keeping ---------------------------------------------------------------------------------
 
     def restore(self, alerts: Iterable[Alert]) -> None:
-        """Takes back what stands on ``chat.alerts``, in any order, with repeats."""
+        """Takes back what stands on ``chat.alerts``, in any order, with repeats. What is of no kind
+        of rule is not the workers': the notifier raises ``pipeline_down`` itself."""
         for alert in alerts:
+            if alert.kind not in KINDS:
+                continue
             if alert.kind == "pipeline":
                 continue  # the notifier's own: it raises and ends it
             place = _Place(alert.rule, alert.grouping, tuple(alert.dims.values()))

@@ -153,6 +153,16 @@ def test_an_alert_whose_rule_is_gone_is_over() -> None:
     assert heir.retire(NOON_US) == []
 
 
+def test_what_the_notifier_raised_is_left_to_the_notifier() -> None:
+    series = Series(RULE)
+    series.at(0, 3)
+    assert series.last is not None
+    of_the_notifier = series.last.model_copy(update={"kind": "pipeline", "rule": "pipeline_down"})
+    heir = AlertBook(Rules())
+    heir.restore([of_the_notifier])
+    assert heir.retire(NOON_US) == []
+
+
 def test_other_rules_end_what_they_are_not_about() -> None:
     series = Series(COUNT)
     series.at(0, 3)
