@@ -213,6 +213,30 @@ def test_a_window_keeps_all_its_measures_in_its_table(analyst: Client, window: W
     }
 
 
+def test_views_of_windows_say_what_the_views_of_events_say(analyst: Client, window: Window) -> None:
+    cost = "SELECT sum(cost_picousd) AS cost, sum(unpriced) AS unpriced FROM "
+    assert rows(analyst, cost + "v_cost_windows") == rows(
+        analyst, cost + "v_cost_by_model WHERE event_type = 'interaction'"
+    )
+    ttft = "SELECT sum({0} * mean_ms) AS ms, sum({0}) AS turns, max(max_ms) AS most FROM {1}"
+    for kind in ("interaction", "llm_call"):
+        where = f" WHERE event_type = '{kind}'"
+        (told,) = rows(analyst, ttft.format("n", "v_ttft_windows") + where)
+        (raw,) = rows(analyst, ttft.format("count", "v_ttft") + where)
+        assert told == pytest.approx(raw)
+    parts = "SELECT sum({0}) AS turns, sum(total_ms) AS ms FROM {1} WHERE component = 'rag'"
+    (told,) = rows(analyst, parts.format("n", "v_component_windows"))
+    (raw,) = rows(analyst, parts.format("count", "v_component_breakdown"))
+    assert told == pytest.approx(raw)
+    percentiles = rows(
+        analyst,
+        "SELECT p50_ms, p95_ms, bc_quantile(buckets, 500) / 1000 AS middle, share"
+        " FROM v_component_windows WHERE component = 'unaccounted'",
+    )
+    assert percentiles[0]["p50_ms"] == percentiles[0]["middle"]
+    assert 0 < percentiles[0]["share"] < 1
+
+
 def test_columns_of_windows_are_the_fields_of_the_model(analyst: Client) -> None:
     columns = rows(
         analyst,
