@@ -19,6 +19,7 @@ from backchannel.events import (
     BATCH_BYTES_MAX,
     CONVERSATION_SCHEMA,
     DEAD_VALUE_BYTES_MAX,
+    EVENT_TYPES,
     WINDOW_SCHEMA,
     Alert,
     ClosedConversation,
@@ -46,6 +47,21 @@ __all__ = [
 
 STAGE = "sink"
 
+_PLACE = (
+    "_partition",
+    "_offset",
+    "_broker_time",
+    "_producer",
+    "_pseq",
+    "_origin",
+    "_epoch",
+    "_line",
+)
+"""What is put in front of an event."""
+
+_FIELDS = {name.encode(): dict.fromkeys(model.model_fields) for name, model in EVENT_TYPES.items()}
+_BEFORE_TYPE = b'{"event_type":"'
+
 _Model = TypeVar("_Model", bound=BaseModel)
 
 BuildRows = Callable[[Block, ProducerNumbers, bool], "Rows"]
@@ -65,6 +81,8 @@ class Rows:
     """Records that are missing between the numbers of their producers."""
     beside: dict[str, list[bytes]] = field(default_factory=dict)
     """Lines for other tables than that of the feed, by table."""
+    event_types: set[bytes] = field(default_factory=set)
+    """Types of the events in the body; ``b""`` for lines that do not begin with theirs."""
     dead: list[DeadLetter] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
     """The last record number of each producer in the block."""
@@ -99,6 +117,17 @@ class Rows:
             for each in self.dead
         ]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every field of the rows, for events; empty when they may have any. An event has a fifth
+        of the table's columns, and ClickHouse is a sixth faster when it knows which."""
+        if not self.event_types or not self.event_types <= _FIELDS.keys():
+            return ()
+        named = dict.fromkeys(_PLACE)
+        for event_type in sorted(self.event_types):
+            named |= _FIELDS[event_type]
+        return tuple(named)
+
 
 def event_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) -> Rows:
     """Builds the rows of ``events``. ``judge_all`` takes no stamp on trust: for a block that
@@ -127,6 +156,7 @@ def event_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) 
             rows.parts += [
                 b"%b%d,%b" % (prefix, number, line[1:]) for number, line in enumerate(opened.lines)
             ]
+            rows.event_types |= _types(opened.lines)
             continue
         for number, verdict in enumerate(opened.verdicts()):
             if isinstance(verdict, Rejected):
@@ -135,6 +165,7 @@ def event_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) 
                 rows.unknown_fields += verdict.unknown_fields
                 line = encode_event(verdict.event)
                 rows.parts.append(b"%b%d,%b" % (prefix, number, line[1:]))
+                rows.event_types.add(verdict.event.event_type.encode())
     return rows
 
 
@@ -293,6 +324,15 @@ def _is_new(rows: Rows, numbers: ProducerNumbers, producer_id: str, pseq: int) -
 
 def _are_objects(lines: Iterable[bytes]) -> bool:
     return all(line.startswith(b'{"') for line in lines)
+
+
+def _types(lines: Iterable[bytes]) -> set[bytes]:
+    """The types that the lines begin with; ``b""`` for a line that begins otherwise."""
+    start = len(_BEFORE_TYPE)
+    return {
+        line[start : line.find(b'"', start)] if line.startswith(_BEFORE_TYPE) else b""
+        for line in lines
+    }
 
 
 def _is_stamped(record: Record, lines: Sequence[bytes], schema: str) -> bool:

@@ -24,8 +24,13 @@ class Offsets(Protocol):
 class Store(Protocol):
     """The tables."""
 
-    async def insert(self, table: str, body: bytes, token: str) -> None:
+    async def insert(
+        self, table: str, body: bytes, token: str, columns: Sequence[str] = ()
+    ) -> None:
         """Stores newline-separated JSON rows as one block, once for each ``token``.
+
+        ``columns`` names every field of the rows, so that the others need not be looked for;
+        without it any column of the table may be in them.
 
         Raises:
             StoreAwayError: not now, or it is not known whether it was stored.

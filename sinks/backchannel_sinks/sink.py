@@ -273,7 +273,8 @@ class Sink:
         if rows.dead:
             await self._dead_letters.send(rows.dead)
         for table, body in rows.bodies(feed.table):
-            await self._store.insert(table, body, block.token)
+            columns = rows.columns if table == feed.table else ()
+            await self._store.insert(table, body, block.token, columns)
 
     def _finish(self, lane: Lane, rows: Rows) -> None:
         assert lane.numbers is not None

@@ -68,7 +68,7 @@ async def _direct_rate(url: str) -> float:
     """Bodies as the sink builds them, made beforehand, inserted one after the other."""
     with contextlib.closing(connect(url, "direct")) as client:
         migrate(client)
-    bodies: list[bytes] = []
+    bodies: list[tuple[bytes, tuple[str, ...]]] = []
     records: list[Record] = []
     made = batches(
         DIRECT, start_us=SYSTEM_CLOCK.now_us(), step_us=100, events_a_record=100, partitions=1
@@ -79,12 +79,12 @@ async def _direct_rate(url: str) -> float:
             block = Block(Place("chat.events", 0), 0, records)
             rows = event_rows(block, ProducerNumbers())
             assert rows.stored == BLOCK
-            bodies.append(rows.body)
+            bodies.append((rows.body, rows.columns))
             records = []
     store = ClickHouseStore(lambda: connect(url, "direct"), SYSTEM_CLOCK)
     started = time.perf_counter()
-    for number, body in enumerate(bodies):
-        await store.insert("events", body, f"direct-{number}")
+    for number, (body, columns) in enumerate(bodies):
+        await store.insert("events", body, f"direct-{number}", columns)
     spent = time.perf_counter() - started
     store.close()
     return DIRECT / spent

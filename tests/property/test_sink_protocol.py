@@ -64,7 +64,9 @@ class Member:
         self.world.commit = positions[PLACE]
         self.world.maybe(0.05, Crash)
 
-    async def insert(self, table: str, body: bytes, token: str) -> None:
+    async def insert(
+        self, table: str, body: bytes, token: str, columns: Sequence[str] = ()
+    ) -> None:
         world = self.world
         world.maybe(0.05, Crash)
         world.maybe(0.1, StoreAwayError)

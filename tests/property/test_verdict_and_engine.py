@@ -134,7 +134,7 @@ def joined(batch: Sequence[bytes]) -> bytes:
 async def insert(tables: tuple[str, str], rows: Rows, token: str) -> None:
     if rows.parts:
         with closing(ClickHouseStore(lambda: connect(*tables), SYSTEM_CLOCK)) as store:
-            await store.insert("events", rows.body, token)
+            await store.insert("events", rows.body, token, rows.columns)
 
 
 def stored(client: Client, offset: int) -> dict[int, dict[str, Any]]:

@@ -34,6 +34,8 @@ INSERT_SETTINGS = {
     "date_time_input_format": "basic",
 }
 
+_NO_SUCH_COLUMN = 16
+
 _UNREADABLE = frozenset(
     # Codes with which ClickHouse says that a row, not the server, is at fault.
     (6, 25, 26, 27, 38, 41, 43, 53, 69, 70, 72, 117, 131, 349, 376, 407, 441, 469, 652, 675, 676)
@@ -55,11 +57,19 @@ class ClickHouseStore:
         self._closed = False
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="sink-clickhouse")
 
-    async def insert(self, table: str, body: bytes, token: str) -> None:
+    async def insert(
+        self, table: str, body: bytes, token: str, columns: Sequence[str] = ()
+    ) -> None:
         settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
 
         def insert(client: Client) -> None:
-            client.raw_insert(table, insert_block=body, settings=settings, fmt="JSONEachRow")
+            try:
+                client.raw_insert(table, columns or None, body, settings, fmt="JSONEachRow")
+            except DatabaseError as error:
+                if not columns or error.code != _NO_SUCH_COLUMN:
+                    raise
+                # The tables are older than this sink: what they have no column for is left out.
+                client.raw_insert(table, None, body, settings, fmt="JSONEachRow")
 
         await self._in_thread(insert)
 

@@ -12,6 +12,7 @@ from backchannel.events import (
     ClosedConversation,
     Content,
     DeadLetter,
+    Health,
     Interaction,
     Tombstone,
     Window,
@@ -87,6 +88,22 @@ def test_a_jump_in_the_numbers_is_a_loss() -> None:
     rows = event_rows(block(stamped(7, 1, LINE), stamped(8, 5, LINE)), ProducerNumbers())
 
     assert (rows.stored, rows.lost_records) == (2, 3)
+
+
+def test_the_columns_of_a_block_are_those_of_its_events_and_their_place() -> None:
+    health = encode_event(Health(cpu=1))
+    rows = event_rows(block(stamped(7, 1, LINE), record(8, health)), ProducerNumbers())
+
+    assert {name for row in rows_of(rows.parts) for name in row} <= set(rows.columns)
+    assert "cpu" in rows.columns
+    assert "tool_name" not in rows.columns
+
+
+def test_lines_that_do_not_begin_with_their_type_may_have_any_column() -> None:
+    turned = b'{"event_id":"x","event_type":"interaction"}'
+    for lines in ([turned], [LINE, turned], [LINE, b'{"event_type":"of_tomorrow"}']):
+        rows = event_rows(block(stamped(7, 1, *lines)), ProducerNumbers())
+        assert (rows.stored, rows.columns) == (len(lines), ())
 
 
 def test_an_unstamped_record_is_judged_line_by_line() -> None:

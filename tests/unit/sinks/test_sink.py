@@ -38,7 +38,9 @@ class World:
             raise FencedError("not yours")
         self.commits += positions.values()
 
-    async def insert(self, table: str, body: bytes, token: str) -> None:
+    async def insert(
+        self, table: str, body: bytes, token: str, columns: Sequence[str] = ()
+    ) -> None:
         if self.away:
             raise StoreAwayError("away")
         if self.refused:
