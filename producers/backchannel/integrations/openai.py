@@ -92,10 +92,10 @@ def _request(body: Mapping[str, Any]) -> dict[str, Any]:
 def _note(answer: Answer, told: Any) -> None:
     """Notes what whole answers and pieces of streams say alike."""
     for name, key in (("response_id", "id"), ("response_model", "model")):
-        if text(told, key):
-            answer.facts[name] = text(told, key)
-    if text(told, "service_tier"):
-        answer.facts["service_tier"] = text(told, "service_tier")
+        if name not in answer.facts and (word := text(told, key)):  # each piece repeats them
+            answer.facts[name] = word
+    if tier := text(told, "service_tier"):
+        answer.facts["service_tier"] = tier
     usage = look(told, "usage")
     if usage is not None:
         answer.usage = openai_usage(usage)

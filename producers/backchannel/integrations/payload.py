@@ -4,7 +4,10 @@ Answers come from servers of many makes: whatever is missing or of another type 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
+
+from pydantic import BaseModel
 
 __all__ = ["count", "each", "look", "text", "text_length", "texts"]
 
@@ -33,11 +36,33 @@ def look(answer: Any, *path: str) -> Any:
     for name in path:
         if answer is None:
             return None
+        if type(answer) is dict:
+            answer = answer.get(name)
+            continue
         try:
-            answer = answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name)
+            answer = _member(answer, name)
         except Exception:  # noqa: BLE001  # not there, or a property that raises
             return None
     return answer
+
+
+def _member(answer: Any, name: str) -> Any:
+    # Every piece of a stream is asked for what few servers tell. A model that does not have it
+    # takes its time to raise, so it is not asked where it can only say no.
+    own = getattr(answer, "__dict__", None)
+    if own is not None and name in own:
+        return own[name]
+    kind: Any = type(answer)  # mypy takes a class of any for not hashable
+    if _is_field_at_most(kind, name):
+        extra = answer.__pydantic_extra__
+        return extra.get(name) if extra else None
+    return answer.get(name) if isinstance(answer, Mapping) else getattr(answer, name)
+
+
+@lru_cache(maxsize=4096)
+def _is_field_at_most(kind: type[object], name: str) -> bool:
+    """Whether a name of these objects is no property, so that they have it as a field or not."""
+    return issubclass(kind, BaseModel) and not hasattr(kind, name)
 
 
 def count(answer: Any, *path: str) -> int:
