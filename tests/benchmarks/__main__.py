@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import in_the_bot, in_the_sink, in_the_stream, whole
+from benchmarks import in_the_bot, in_the_client, in_the_sink, in_the_stream, whole
 from benchmarks.beside_peers import peer_table
 from benchmarks.results import Result, show, write
 
@@ -18,6 +18,7 @@ BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
     "track": in_the_bot.track,
     "interaction": in_the_bot.interaction,
     "import": in_the_bot.imports,
+    "wrap": in_the_client.wrap,
     "produce": in_the_bot.produce,
     "windows": in_the_stream.windows,
     "sink": in_the_sink.sink,
