@@ -16,14 +16,14 @@ from backchannel.events.topics import ALERTS, TOPICS
 from backchannel_deploy.topics import ensure_topics
 from support.alerts import an_alert, resolved
 from support.broker import BrokerProcess
-from support.notifier_process import NotifierFactory
+from support.notifier_process import SECRET, NotifierFactory
 from support.receiver import Received, Receiver
 from support.stack import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.consistency]
 
 FULL = os.environ.get("BACKCHANNEL_FAULTS") == "full"
-KILLS = 12 if FULL else 2
+KILLS = 12 if FULL else 1
 ALERTS_BETWEEN_KILLS = 30
 
 PLAN = """
@@ -66,14 +66,17 @@ def last_told(messages: Sequence[Received]) -> dict[str, str]:
     return told
 
 
+@pytest.fixture
+def broker(private_kafka: Callable[[], BrokerProcess]) -> BrokerProcess:
+    started = private_kafka()
+    asyncio.run(ensure_topics(started.bootstrap, clock=SYSTEM_CLOCK, topics=TOPICS))
+    return started
+
+
 def test_no_alert_is_lost_however_often_the_notifier_is_killed(
-    private_kafka: Callable[[], BrokerProcess],
-    notifier_factory: NotifierFactory,
-    receiver: Receiver,
+    broker: BrokerProcess, notifier_factory: NotifierFactory, receiver: Receiver
 ) -> None:
     chance = random.Random(11)
-    broker = private_kafka()
-    asyncio.run(ensure_topics(broker.bootstrap, clock=SYSTEM_CLOCK, topics=TOPICS))
     notifier = notifier_factory(broker.bootstrap, PLAN, slot="one", session_timeout_s="6")
     notifier.start()
     notifier.wait_until_logged("notifier_took_over")
@@ -98,4 +101,27 @@ def test_no_alert_is_lost_however_often_the_notifier_is_killed(
     for message in receiver.got:
         bodies[message.id].add(message.body)
     assert {len(each) for each in bodies.values()} == {1}
+    assert SECRET not in notifier.log()
+    assert receiver.url("") not in notifier.log()
     assert notifier.stop() == 0
+
+
+@pytest.mark.skipif(not FULL, reason="make faults: a broker is killed and comes back")
+def test_a_broker_that_is_killed_is_told_and_what_comes_afterwards_too(
+    broker: BrokerProcess, notifier_factory: NotifierFactory, receiver: Receiver
+) -> None:
+    notifier = notifier_factory(broker.bootstrap, PLAN, session_timeout_s="6", pipeline_down_s="5")
+    notifier.start()
+    notifier.wait_until_logged("notifier_took_over")
+    broker.kill()
+    eventually(lambda: "pipeline_down" in titles(receiver), True, timeout_s=60)
+    broker.start()
+    notifier.wait_until_logged("notifier_took_over", times=2)
+    asyncio.run(publish(broker.bootstrap, [an_alert("afterwards", at_us=SYSTEM_CLOCK.now_us())]))
+    eventually(lambda: "afterwards" in titles(receiver), True, timeout_s=60)
+    assert notifier.stop() == 0
+
+
+def titles(receiver: Receiver) -> str:
+    """Returns all that was told to the receiver that takes everything."""
+    return " ".join(message.json["data"]["title"] for message in receiver.at("ok"))
