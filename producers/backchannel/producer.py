@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import concurrent.futures
+import logging
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from backchannel.sending.content import ContentIntake
 
 __all__ = ["BoundProducer", "Producer"]
+
+_log = logging.getLogger("backchannel")
 
 _EXIT_TIMEOUT_S = 2.0
 """How long the end of the interpreter may wait for a producer that nobody closed."""
@@ -189,8 +192,7 @@ class Producer(Recorder):
         closing = self._begin_close(timeout)
         if closing is not None:
             await _done(closing, timeout + _GRACE_S)
-        self._abandon()
-        return self._intake.lost - lost
+        return self._end(lost)
 
     def close_sync(self, timeout: float = 5.0) -> int:
         """Does what ``close`` does, for bots without an event loop. Blocks."""
@@ -198,8 +200,7 @@ class Producer(Recorder):
         closing = self._begin_close(timeout)
         if closing is not None:
             _done_sync(closing, timeout + _GRACE_S)
-        self._abandon()
-        return self._intake.lost - lost
+        return self._end(lost)
 
     def request(self, timeout: float = 2.0) -> Request:
         """Opens a block at whose end everything tracked so far is flushed, for ``timeout`` seconds
@@ -347,10 +348,15 @@ class Producer(Recorder):
             (self._content.intake, self._content.transport) if self._content else None,
         )
 
-    def _abandon(self) -> None:
+    def _end(self, lost_before: int) -> int:
+        """Gives up what is held, and says so; returns how many events were lost since."""
         self._intake.abandon()
         if self._content is not None:
             self._content.intake.abandon()
+        lost = self._intake.lost - lost_before
+        if lost:
+            _log.error("the producer ended before Kafka had acknowledged %d events", lost)
+        return lost
 
     def _wake(self) -> None:
         if not self._thread.started:

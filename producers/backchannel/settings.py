@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any, TypedDict
 
@@ -158,7 +159,8 @@ class ProducerSettings:
         arguments: SettingsArguments | None = None,
     ) -> "ProducerSettings":
         """Takes each setting from the arguments, else from the environment, else from a ``.env``
-        file in the working directory (with the extra ``dotenv``), else its default.
+        file in the working directory (with the extra ``dotenv``), else its default. An argument
+        that is ``None`` was not given.
 
         The environment's names are ``BACKCHANNEL_`` and the setting's name in capitals, e.g.
         ``BACKCHANNEL_KAFKA`` and ``BACKCHANNEL_LINGER_MS``; those of ``KafkaSecurity`` begin with
@@ -168,11 +170,9 @@ class ProducerSettings:
             SettingsError: every mistake at once, also those of ``KafkaSecurity``.
         """
         environ = environment() if environ is None else environ
-        given: dict[str, Any] = dict(arguments or {})
-        if kafka is not None:
-            given["kafka"] = kafka
-        own = {name: given.pop(name) for name in _NAMES if name in given}
         mistakes: list[str] = []
+        given = _usable({"kafka": kafka, **(arguments or {})}, mistakes)
+        own = {name: given.pop(name) for name in _NAMES if name in given}
         values = {**_read(environ, mistakes), **own}
         if "security" not in values:
             try:
@@ -213,6 +213,27 @@ def sampling_of(settings: ProducerSettings) -> Sampling | None:
 
 
 _NAMES = tuple(each.name for each in fields(ProducerSettings))
+_NAMES_OF_SECURITY = tuple(each.name for each in fields(KafkaSecurity))
+_WORDS = {bool: "True or False", int: "a number", str: "a text"}
+
+
+def _usable(arguments: Mapping[str, Any], mistakes: list[str]) -> dict[str, Any]:
+    """Returns the arguments that are settings, and of a type to go on with."""
+    kinds = {each.name: each.type for each in fields(ProducerSettings)}
+    usable: dict[str, Any] = {}
+    for name, value in arguments.items():
+        kind = kinds.get(name)
+        if value is None:
+            continue
+        if name not in (*_NAMES, *_NAMES_OF_SECURITY):
+            similar = get_close_matches(name, (*_NAMES, *_NAMES_OF_SECURITY), n=1, cutoff=0.6)
+            meant = f": is {similar[0]} meant?" if similar else ""
+            mistakes.append(f"there is no setting {name}{meant}")
+        elif kind in _WORDS and not isinstance(value, (int, float) if kind is int else kind):
+            mistakes.append(f"{name} must be {_WORDS[kind]}")
+        else:
+            usable[name] = value
+    return usable
 
 
 def _read(environ: Mapping[str, str], mistakes: list[str]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 from backchannel import MemoryTransport, Producer
 from backchannel.events import Interaction
 
@@ -140,3 +142,17 @@ def test_flushing_delivers_the_first_event_of_another_thread_that_is_still_in_tr
     go_on.set()
     thread.join()
     producer.close_sync()
+
+
+def test_what_could_not_be_delivered_in_time_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    transport = MemoryTransport()
+    transport.away = True
+    producer = Producer(transport=transport, health_interval_s=0)
+    producer.track(Interaction())
+
+    assert (producer.close_sync(0.1), producer.close_sync(0.1)) == (1, 0)
+
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert said == ["the producer ended before Kafka had acknowledged 1 events"]

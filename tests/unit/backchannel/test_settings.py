@@ -2,6 +2,7 @@
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,28 @@ def test_all_mistakes_are_told_at_once() -> None:
     told = str(raised.value)
     for word in ("no Kafka address", "LINGER_MS", "DISABLED", "security_protocol", "origin", "zip"):
         assert word in told
+
+
+def test_what_is_no_setting_or_of_another_type_is_told_with_all_other_mistakes() -> None:
+    given: Any = {"linger": 5, "service": 7, "health_interval_s": "often", "on_full": "wait"}
+
+    with pytest.raises(SettingsError) as caught:
+        Producer("127.0.0.1:9092", **given)
+
+    assert caught.value.mistakes == (
+        "there is no setting linger: is linger_ms meant?",
+        "service must be a text",
+        "health_interval_s must be a number",
+        "on_full must be one of drop_newest, drop_oldest, spill",
+    )
+
+
+def test_none_is_not_given() -> None:
+    given: Any = {"service": None, "linger_ms": None}
+    environ = {"BACKCHANNEL_KAFKA": "a:1", "BACKCHANNEL_SERVICE": "bot"}
+    settings = ProducerSettings.load(None, environ=environ, arguments=given)
+
+    assert (settings.service, settings.linger_ms) == ("bot", 50)
 
 
 @pytest.mark.parametrize("kafka", ["localhost", "http://a:1", "a:1,,b:2", "a:b", "a:1 b:2"])
