@@ -5,7 +5,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backchannel.events import Ack, Alert, Silence, control_key, read_control
+from backchannel.events import (
+    Ack,
+    Alert,
+    Silence,
+    Tombstone,
+    control_key,
+    read_control,
+    read_tombstone,
+)
 from backchannel.events.topics import ALERTS, CONTROL, Topic
 from backchannel.security import KafkaSecurity
 from backchannel_deploy.cli.settings import checked
@@ -50,7 +58,12 @@ class Desk:
                 found[key] = control
         return list(found.values())
 
-    async def say(self, control: Silence | Ack) -> None:
+    async def tombstones(self) -> list[Tombstone]:
+        """Returns who was erased, in the order of the log."""
+        found = [read_tombstone(key, value) for key, value in await self._read(CONTROL)]
+        return list({each.erasure_id: each for each in found if each is not None}.values())
+
+    async def say(self, control: Silence | Ack | Tombstone) -> None:
         """Writes a record; returns when it is durable."""
         from aiokafka import AIOKafkaProducer
 

@@ -29,6 +29,7 @@ __all__ = [
     "ensure_topics",
     "inspect_topics",
     "read_epochs",
+    "topic_settings",
 ]
 
 _WAIT_S = 0.1
@@ -248,8 +249,25 @@ def _check_partitions(topics: Iterable[Topic], partitions: Mapping[str, int]) ->
 
 
 async def _differences(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[Difference]:
+    found = await topic_settings(admin, topics)
+    return [
+        Difference(topic.name, setting, found[topic.name].get(setting, "missing"), should_be)
+        for topic in topics
+        for setting, should_be in topic.configs().items()
+        if _canonical(found[topic.name].get(setting, "missing")) != _canonical(should_be)
+    ]
+
+
+async def topic_settings(
+    admin: AIOKafkaAdminClient, topics: Sequence[Topic]
+) -> dict[str, dict[str, str]]:
+    """Returns the settings of topics that exist, as the broker has them.
+
+    Raises:
+        aiokafka.errors.KafkaError: Kafka is away, or refuses this user.
+    """
     if not topics:
-        return []
+        return {}
     answers = await admin.describe_configs(
         [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
     )
@@ -259,12 +277,7 @@ async def _differences(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> l
             if code:
                 raise KafkaError(f"cannot read the settings of {name}: {message}")
             found[name] = {entry[0]: entry[1] for entry in entries}
-    return [
-        Difference(topic.name, setting, found[topic.name].get(setting, "missing"), should_be)
-        for topic in topics
-        for setting, should_be in topic.configs().items()
-        if _canonical(found[topic.name].get(setting, "missing")) != _canonical(should_be)
-    ]
+    return found
 
 
 def _canonical(value: str) -> str:

@@ -17,6 +17,7 @@ from backchannel_deploy.cli.alerts import tail
 from backchannel_deploy.cli.dead import list_letters, requeue, show
 from backchannel_deploy.cli.demo import demo
 from backchannel_deploy.cli.doctor import doctor
+from backchannel_deploy.cli.erase import erase
 from backchannel_deploy.cli.exporter import exporter
 from backchannel_deploy.cli.migrate import migrate
 from backchannel_deploy.cli.notifier import notifier
@@ -72,6 +73,7 @@ for _command, _group in (
     (retention, _OPERATE),
     (schema, _OPERATE),
     (verify, _OPERATE),
+    (erase, _OPERATE),
     (version, _OPERATE),
 ):
     app.command(_command, group=_group, sort_key=len(list(app)))

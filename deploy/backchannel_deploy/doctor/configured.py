@@ -24,6 +24,7 @@ _ROLES = (
     ("sink", "backchannel_sinks.settings", "SinkSettings"),
     ("notifier", "backchannel_sinks.notifier.settings", "NotifierSettings"),
     ("up", "backchannel_deploy.up.settings", "UpSettings"),
+    ("erase", "backchannel_deploy.erase.settings", "ErasureSettings"),
 )
 _SECRET = re.compile(r"password|secret|token|salt|(^|_)keys?$", re.IGNORECASE)
 _HIDDEN = "(set, not shown)"

@@ -26,6 +26,7 @@ from backchannel_deploy.doctor.configured import (
 from backchannel_deploy.doctor.finding import Finding
 from backchannel_deploy.doctor.installed import check_install
 from backchannel_deploy.doctor.kafka_checks import check_kafka
+from backchannel_deploy.erase.retention import PROMISED_DAYS
 
 __all__ = ["Examination", "examine"]
 
@@ -75,7 +76,7 @@ async def examine(
     usable = Finding("settings", "ok", "Every role that is installed can use its settings.")
     findings = [*check_install(), *(mistakes or [usable])]
     of_kafka, of_clickhouse = await asyncio.gather(
-        _kafka(values[KAFKA], security, clock),
+        _kafka(values[KAFKA], security, clock, _erasure_days(environ)),
         asyncio.to_thread(_clickhouse, values[CLICKHOUSE], find_database(environ), clock),
     )
     return Examination(tuple(settings), (*findings, *of_kafka, *of_clickhouse))
@@ -120,11 +121,19 @@ def _unread_env_file() -> list[Finding]:
     return [Finding("settings", "warning", told, 'pip install "backchannel[dotenv]"')]
 
 
-async def _kafka(kafka: str, security: dict[str, Any], clock: Clock) -> list[Finding]:
+def _erasure_days(environ: Mapping[str, str]) -> int:
+    """Returns what is promised; of a setting that is no number it is told elsewhere."""
+    given = environ.get("BACKCHANNEL_ERASURE_DAYS", "")
+    return int(given) if given.isdecimal() else PROMISED_DAYS
+
+
+async def _kafka(
+    kafka: str, security: dict[str, Any], clock: Clock, erasure_days: int
+) -> list[Finding]:
     if not kafka:
         advice = "Set BACKCHANNEL_KAFKA=host:port, or start one here: backchannel up"
         return [Finding("kafka", "wrong", "No Kafka is configured, and none runs here.", advice)]
-    return await check_kafka(kafka, clock=clock, security=security)
+    return await check_kafka(kafka, clock=clock, security=security, erasure_days=erasure_days)
 
 
 def _clickhouse(url: str, database: str, clock: Clock) -> list[Finding]:

@@ -15,7 +15,8 @@ from backchannel.clock import Clock
 from backchannel.events import Accepted, open_batch
 from backchannel.events.topics import EVENTS, Topic
 from backchannel_deploy.doctor.finding import Finding
-from backchannel_deploy.topics import Inspection, all_topics, inspect_topics
+from backchannel_deploy.erase.retention import PROMISED_DAYS, personal_topics, too_long
+from backchannel_deploy.topics import Inspection, all_topics, inspect_topics, topic_settings
 
 __all__ = ["check_kafka"]
 
@@ -34,10 +35,12 @@ async def check_kafka(
     clock: Clock,
     security: Mapping[str, Any] | None = None,
     topics: Sequence[Topic] | None = None,
+    erasure_days: int = PROMISED_DAYS,
 ) -> list[Finding]:
     """Returns what was found, in at most half a minute; changes nothing. Raises nothing.
 
-    ``security`` are aiokafka's connection arguments.
+    ``security`` are aiokafka's connection arguments; ``erasure_days`` is within how many days
+    nothing of somebody who was erased may be left.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it has to say is said here
     addresses = [address.strip() for address in kafka.split(",")]
@@ -50,6 +53,7 @@ async def check_kafka(
                 findings += await _check_brokers(admin, addresses)
                 inspection = await inspect_topics(admin, topics or all_topics())
                 findings += _judged(inspection, topics or all_topics())
+                findings += await _check_retention(admin, inspection, erasure_days)
             if count := inspection.partitions.get(EVENTS.name, 0):
                 partitions = [TopicPartition(EVENTS.name, number) for number in range(count)]
                 newest = await _newest_records(",".join(reached), dict(security or {}), partitions)
@@ -114,6 +118,24 @@ async def _admin(kafka: str, security: dict[str, Any]) -> AsyncIterator[AIOKafka
         yield admin
     finally:
         await admin.close()
+
+
+async def _check_retention(
+    admin: AIOKafkaAdminClient, inspection: Inspection, erasure_days: int
+) -> list[Finding]:
+    """No topic may keep what somebody said for longer than an erasure is promised to take."""
+    there = [each for each in personal_topics() if each.name in inspection.partitions]
+    found = too_long(await topic_settings(admin, there), erasure_days)
+    return [
+        Finding(
+            "erasure",
+            "warning",
+            f"{topic} keeps records for {days:g} days, and an erasure is promised within "
+            f"{erasure_days}.",
+            "Shorten its retention.ms, or promise more: BACKCHANNEL_ERASURE_DAYS.",
+        )
+        for topic, days in found.items()
+    ]
 
 
 async def _check_brokers(admin: AIOKafkaAdminClient, known: Sequence[str]) -> list[Finding]:

@@ -1,7 +1,7 @@
 """The topics in Kafka, as the check of offsets needs them: how far they go, and single records."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from backchannel.security import KafkaSecurity
 from backchannel_deploy.cli.settings import checked
 from backchannel_deploy.connect import find_kafka
 from backchannel_deploy.errors import UserError
-from backchannel_deploy.topics import read_epochs
+from backchannel_deploy.topics import read_epochs, topic_settings
 from backchannel_sinks.records import Record
 
 __all__ = ["Log", "Reach", "opened_log"]
@@ -67,23 +67,33 @@ class Log:
             for tp in partitions
         ]
 
+    async def settings(self, topics: Sequence[Topic]) -> dict[str, dict[str, str]]:
+        """Returns the settings of topics, as the broker has them."""
+        known = await self._consumer.topics()
+        return await topic_settings(self._admin, [each for each in topics if each.name in known])
+
+    async def ends(self, topics: Iterable[Topic]) -> dict[TopicPartition, int]:
+        """Returns for each partition the offset that the next record will get."""
+        partitions = [tp for topic in topics for tp in await self._partitions(topic)]
+        found: dict[TopicPartition, int] = await self._consumer.end_offsets(partitions)
+        return found
+
+    async def not_stored(self, wanted: Mapping[TopicPartition, int]) -> int:
+        """Returns how many records below some offsets the sink has not stored."""
+        committed = await self._committed()
+        beginnings = await self._consumer.beginning_offsets(list(wanted))
+        return sum(
+            max(0, offset - max(committed.get(tp, 0), beginnings[tp]))
+            for tp, offset in wanted.items()
+        )
+
     async def not_stored_since(self, before_ms: int) -> int:
         """Returns how many records of events and windows that were there before an instant the sink
         has not stored."""
-        behind = 0
-        committed = await self._committed()
-        for topic in (EVENTS, METRICS):
-            partitions = await self._partitions(topic)
-            ends = await self._consumer.end_offsets(partitions)
-            beginnings = await self._consumer.beginning_offsets(partitions)
-            first_after = await self._consumer.offsets_for_times(
-                dict.fromkeys(partitions, before_ms)
-            )
-            for tp in partitions:
-                after = first_after.get(tp)
-                wanted = ends[tp] if after is None else after.offset
-                behind += max(0, wanted - max(committed.get(tp, 0), beginnings[tp]))
-        return behind
+        wanted = await self.ends((EVENTS, METRICS))
+        first_after = await self._consumer.offsets_for_times(dict.fromkeys(wanted, before_ms))
+        wanted |= {tp: after.offset for tp, after in first_after.items() if after is not None}
+        return await self.not_stored(wanted)
 
     async def read(self, partition: int, first: int, last: int) -> list[Record]:
         """Returns the records of ``chat.events`` in a range of offsets that are still there."""

@@ -36,6 +36,7 @@ class Recount:
     def __init__(self, groupings: Groupings) -> None:
         self.groupings = groupings
         self._dims_of: Callable[[object], Dims] = groupings.dims_of()
+        self._unsure: set[tuple[int, int, str]] = set()
         self._windows: dict[int, dict[int, dict[SeriesKey, Counted]]] = {w: {} for w in WIDTHS_S}
 
     def take(self, observations: Sequence[Observation]) -> None:
@@ -56,7 +57,9 @@ class Recount:
         """Adds what events of a 10 s window came to before they were erased: to the groupings all
         of whose dimensions are known still. Series of who was erased are gone with them."""
         for grouping in self.groupings.all:
-            if all(name in dims for name in grouping.dimensions):
+            if not all(name in dims for name in grouping.dimensions):
+                self._unsure.update((w, start - start % w, grouping.name) for w in WIDTHS_S)
+            else:
                 key = (grouping.name, tuple(dims[name] for name in grouping.dimensions))
                 window = self._window(BASE_S, start, key)
                 window.measures.add(measures)
@@ -76,6 +79,11 @@ class Recount:
         windows = self._windows[width_s]
         gone = [start for start in windows if start < before]
         return {(start, key): each for start in gone for key, each in windows.pop(start).items()}
+
+    def is_unsure(self, width_s: int, start: int, grouping: str) -> bool:
+        """Says whether events of a window were erased of which it is not known in which series of
+        the grouping they were: one of them may say more than its events."""
+        return (width_s, start, grouping) in self._unsure
 
     def _series(self, dims: Dims) -> Iterator[SeriesKey]:
         for grouping, indexes in self.groupings.projections():

@@ -21,6 +21,7 @@ __all__ = [
     "counted_hours",
     "dead_letters",
     "erased",
+    "erased_series",
     "groupings",
     "heard_s",
     "hours",
@@ -157,6 +158,16 @@ def erased(
     parameters = {"origin": origin, "since": since_s, "until": until_s}
     for start, dims, measures in client.query(_ERASED, parameters=parameters).result_rows:
         yield int(start), dims, msgspec.json.decode(measures, type=Measures)
+
+
+def erased_series(client: Client) -> dict[tuple[str, str], int]:
+    """Returns until when, in microseconds, nothing may be stored of a user or tenant, by dimension
+    and value."""
+    rows = client.query(
+        "SELECT subject, arrayJoin(subject_keys) AS key, max(requested_at_us) FROM erasures FINAL"
+        " WHERE subject IN ('user', 'tenant') GROUP BY subject, key"
+    ).result_rows
+    return {(str(subject), str(key)): int(until_us) for subject, key, until_us in rows}
 
 
 def observations(

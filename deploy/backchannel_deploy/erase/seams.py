@@ -1,0 +1,35 @@
+"""What an erasure needs of Kafka, and nothing more."""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from aiokafka import TopicPartition
+
+from backchannel.events import Tombstone
+from backchannel.events.topics import Topic
+
+__all__ = ["ControlTopic", "StoredLog"]
+
+
+class ControlTopic(Protocol):
+    """``chat.control``."""
+
+    async def tombstones(self) -> list[Tombstone]:
+        """Returns who was erased, in the order of the log."""
+        ...
+
+    async def say(self, control: Tombstone, /) -> None:
+        """Writes a record; returns when it is durable."""
+        ...
+
+
+class StoredLog(Protocol):
+    """How far topics go, and how far the sink has stored them."""
+
+    async def ends(self, topics: Iterable[Topic], /) -> Mapping[TopicPartition, int]:
+        """Returns for each partition the offset that the next record will get."""
+        ...
+
+    async def not_stored(self, wanted: Mapping[TopicPartition, int], /) -> int:
+        """Returns how many records below some offsets the sink has not stored."""
+        ...
