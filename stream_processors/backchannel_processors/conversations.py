@@ -21,7 +21,7 @@ from backchannel.events import CONVERSATION_SCHEMA, SealedBatch
 from backchannel.events.closed_conversation import Outcome
 from backchannel_processors.counters import Counters
 from backchannel_processors.counting import FAILED, is_unpriced
-from backchannel_processors.measures import SUM_MAX, Exemplar
+from backchannel_processors.measures import SUM_MAX
 from backchannel_processors.observations import Crossing, Feedback, Interaction, Observation
 from backchannel_processors.partials import VERSION
 from backchannel_processors.sealed_lines import seal_lines
@@ -36,6 +36,7 @@ _UNANSWERED_US = 10_000_000
 """A last turn that took longer was not waited for."""
 
 _COST_MAX = 2**127 - 1
+_WINDOW_US = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class _Over(msgspec.Struct, array_like=True, frozen=True, gc=False):
     total: int
 
 
-class _Conversation(msgspec.Struct, array_like=True):
+class _State(msgspec.Struct, array_like=True, frozen=True):
     """One open conversation, as it stands on the changelog."""
 
     v: int
@@ -68,25 +69,75 @@ class _Conversation(msgspec.Struct, array_like=True):
     """Offset of the newest record that changed it."""
     segment: str
     started_us: int
-    seen_us: int
-    """Event time of its newest sign of life."""
-    ended_us: int = 0
+    until_us: int
+    """Event time at which it has been silent for long enough."""
+    ended_us: int
     """When its turns have ended."""
-    last: Exemplar = (0, "")
-    """Event time and id of its last turn."""
-    last_status: str = "ok"
-    last_duration_us: int = 0
-    turns: int = 0
-    errors: int = 0
-    fallbacks: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_picousd: int = 0
-    unpriced: int = 0
-    sample_weight: int = 1
-    escalated: bool = False
-    completed: bool = False
-    over: dict[str, _Over] = {}
+    last_us: int
+    last_event_id: str
+    last_status: str
+    last_duration_us: int
+    turns: int
+    errors: int
+    fallbacks: int
+    input_tokens: int
+    output_tokens: int
+    cost_picousd: int
+    unpriced: int
+    sample_weight: int
+    escalated: bool
+    completed: bool
+    over: dict[str, _Over]
+
+
+class _Conversation:
+    """One open conversation. Every turn goes through here: attributes of its own, no tuples."""
+
+    __slots__ = (*_State.__struct_fields__[1:], "is_unsaved")
+
+    last_offset: int
+    segment: str
+    started_us: int
+    until_us: int
+    ended_us: int
+    last_us: int
+    last_event_id: str
+    last_status: str
+    last_duration_us: int
+    turns: int
+    errors: int
+    fallbacks: int
+    input_tokens: int
+    output_tokens: int
+    cost_picousd: int
+    unpriced: int
+    sample_weight: int
+    escalated: bool
+    completed: bool
+    over: dict[str, _Over]
+
+    def __init__(self, state: _State) -> None:
+        for name in _State.__struct_fields__[1:]:
+            setattr(self, name, getattr(state, name))
+        self.is_unsaved = False
+
+    @classmethod
+    def begun_by(cls, turn: Interaction) -> "_Conversation":
+        at_us = turn.ts_us
+        sums = (0,) * 7
+        return cls(
+            _State(
+                *(VERSION, -1, turn.event_id, at_us, at_us, at_us, -1, "", "ok", 0, *sums),
+                sample_weight=1,
+                escalated=False,
+                completed=False,
+                over={},
+            )
+        )
+
+    @property
+    def state(self) -> _State:
+        return _State(VERSION, *[getattr(self, name) for name in _State.__struct_fields__[1:]])
 
     @property
     def tokens(self) -> int:
@@ -109,27 +160,36 @@ class _Conversation(msgspec.Struct, array_like=True):
             return "abandoned"
         return "answered"
 
-    def add_turn(self, turn: Interaction) -> None:
-        self.started_us = min(self.started_us, turn.ts_us)
-        self.seen_us = max(self.seen_us, turn.ts_us)
-        self.ended_us = max(self.ended_us, turn.ts_us + turn.duration_us)
-        if (turn.ts_us, turn.event_id) >= self.last:
-            self.last = (turn.ts_us, turn.event_id)
-            self.last_status = turn.status
-            self.last_duration_us = turn.duration_us
+    def add_turn(self, turn: Interaction, silence_us: int) -> None:
+        at_us, status, duration_us = turn.ts_us, turn.status, turn.duration_us
+        if at_us > self.last_us or (at_us == self.last_us and turn.event_id > self.last_event_id):
+            self.last_us = at_us
+            self.last_event_id = turn.event_id
+            self.last_status = status
+            self.last_duration_us = duration_us
+        # Comparisons: for each turn there is, calls of min and max cost more than all the rest.
+        if at_us < self.started_us:  # noqa: PLR1730
+            self.started_us = at_us
+        if at_us + silence_us > self.until_us:  # noqa: PLR1730
+            self.until_us = at_us + silence_us
+        if at_us + duration_us > self.ended_us:  # noqa: PLR1730
+            self.ended_us = at_us + duration_us
         self.turns += 1
-        self.errors += turn.status in FAILED
-        self.fallbacks += turn.fallback_used
         self.input_tokens += turn.input_tokens
         self.output_tokens += turn.output_tokens
+        if status != "ok" and status in FAILED:
+            self.errors += 1
+        if turn.fallback_used:
+            self.fallbacks += 1
         if turn.cost_picousd is not None:
             self.cost_picousd += turn.cost_picousd
-        else:
-            self.unpriced += is_unpriced(turn)
-        self.sample_weight = max(self.sample_weight, turn.sample_weight)
+        elif is_unpriced(turn):
+            self.unpriced += 1
+        if turn.sample_weight > self.sample_weight:  # noqa: PLR1730
+            self.sample_weight = turn.sample_weight
 
-    def add_feedback(self, feedback: Feedback) -> None:
-        self.seen_us = max(self.seen_us, feedback.ts_us)
+    def add_feedback(self, feedback: Feedback, silence_us: int) -> None:
+        self.until_us = max(self.until_us, feedback.ts_us + silence_us)
         self.escalated |= feedback.kind == "escalated"
         self.completed |= feedback.kind == "task_completed" and (feedback.value or 0) > 0
 
@@ -179,7 +239,7 @@ class Conversations:
     def __init__(
         self, counters: Counters, *, silence_s: int, most: int, limits: Sequence[Limit] = ()
     ) -> None:
-        self.limits = tuple(limits)
+        self.watch(limits)
         self._counters = counters
         self._silence_us = silence_s * 1_000_000
         self._most = most
@@ -190,7 +250,7 @@ class Conversations:
         """Those that stand in a heap."""
         self._contained: dict[_Key, int] = {}
         """Records up to here were in it when it was restored."""
-        self._unsaved: dict[_Key, None] = {}
+        self._unsaved: list[_Key] = []
         self._closed: list[tuple[_Key, ClosedRow]] = []
         self._told: dict[_Key, None] = {}
 
@@ -209,52 +269,64 @@ class Conversations:
         ended at ``closed_us`` or before: it would be counted nowhere; the next turn is looked at.
         """
         crossings: list[Crossing] = []
+        open_ones, contained, silence_us = self._open, self._contained, self._silence_us
+        limits = len(self._limits)
         for each in observations:
-            if not each.conversation_id or not isinstance(each, (Interaction, Feedback)):
+            conversation_id = each.conversation_id
+            if not conversation_id or not isinstance(each, (Interaction, Feedback)):
                 continue
-            key = (origin, each.tenant_id, each.conversation_id)
-            if offset <= self._contained.get(key, -1):
-                crossings += self._crossed_before(key, each, offset)
+            key = (origin, each.tenant_id, conversation_id)
+            known = open_ones.get(key)
+            if contained and offset <= contained.get(key, -1):
+                crossings += _crossed_before(known, each, offset)
                 continue
-            conversation = self._joined(key, each, reached_us)
-            if conversation is None:
-                continue
-            conversation.last_offset = offset
-            self._unsaved[key] = None
+            if known is None or not known.started_us < each.ts_us < known.until_us:
+                known = self._joined(key, known, each, reached_us)
+                if known is None:
+                    continue
+            known.last_offset = offset
+            if not known.is_unsaved:
+                known.is_unsaved = True
+                self._unsaved.append(key)
             if isinstance(each, Feedback):
-                conversation.add_feedback(each)
+                known.add_feedback(each, silence_us)
                 continue
-            conversation.add_turn(each)
-            if self.limits and (each.ts_us // 10_000_000 + 1) * 10_000_000 > closed_us:
-                crossings += self._crossed(conversation, each, offset)
+            known.add_turn(each, silence_us)
+            if limits and len(known.over) < limits:
+                window_end_us = (each.ts_us // _WINDOW_US + 1) * _WINDOW_US
+                if window_end_us > closed_us:
+                    crossings += self._crossed(known, each, offset)
         return crossings
 
+    def watch(self, limits: Sequence[Limit]) -> None:
+        """Tells from now on which turns take a conversation over one of these limits."""
+        self._limits = tuple((limit.label, limit.quantity, limit.most) for limit in limits)
+
     def _joined(
-        self, key: _Key, each: Interaction | Feedback, reached_us: int
+        self, key: _Key, known: _Conversation | None, each: Interaction | Feedback, reached_us: int
     ) -> _Conversation | None:
         """Returns the conversation that a turn or feedback belongs to, a new one if need be;
         ``None`` when it is followed no longer, or not at all."""
-        known = self._open.get(key)
-        if known is not None and each.ts_us >= known.seen_us + self._silence_us:
+        if known is not None and each.ts_us >= known.until_us:
             self._close(key, known)
             known = None
-        is_turn = isinstance(each, Interaction)
         since_us = known.started_us if known is not None else reached_us
+        is_turn = isinstance(each, Interaction)
         if each.ts_us + self._silence_us <= since_us:
             self._counters.conversations_late += is_turn
             return None
-        if known is not None or not is_turn:
+        if known is not None or not isinstance(each, Interaction):
             return known
         if len(self._open) >= self._most:
             self._counters.conversations_without_room += 1
             return None
-        known = _Conversation(VERSION, -1, each.event_id, each.ts_us, each.ts_us)
+        known = _Conversation.begun_by(each)
         self._hold(key, known)
         return known
 
     def _hold(self, key: _Key, conversation: _Conversation) -> None:
         self._open[key] = conversation
-        self._look_again(key, conversation.seen_us + self._silence_us)
+        self._look_again(key, conversation.until_us)
 
     def _look_again(self, key: _Key, due_us: int) -> None:
         if key not in self._looked_at:
@@ -263,25 +335,14 @@ class Conversations:
 
     def _crossed(
         self, conversation: _Conversation, turn: Interaction, offset: int
-    ) -> Iterator[Crossing]:
-        for limit in self.limits:
-            if limit.label in conversation.over:
-                continue
-            total: int = getattr(conversation, limit.quantity)
-            if total > limit.most:
-                conversation.over[limit.label] = _Over(offset, turn.event_id, total)
-                yield Crossing.of(turn, limit.label, total)
-
-    def _crossed_before(
-        self, key: _Key, each: Interaction | Feedback, offset: int
-    ) -> Iterator[Crossing]:
-        """Yields what a record that is read again brought about: the windows may not have it."""
-        conversation = self._open.get(key)
-        if conversation is None or isinstance(each, Feedback):
-            return
-        for label, over in conversation.over.items():
-            if (over.offset, over.event_id) == (offset, each.event_id):
-                yield Crossing.of(each, label, over.total)
+    ) -> list[Crossing]:
+        crossings: list[Crossing] = []
+        for label, quantity, most in self._limits:
+            total: int = getattr(conversation, quantity)
+            if total > most and label not in conversation.over:
+                conversation.over[label] = _Over(offset, turn.event_id, total)
+                crossings.append(Crossing.of(turn, label, total))
+        return crossings
 
     # -- closing ---------------------------------------------------------------------------------
 
@@ -294,9 +355,8 @@ class Conversations:
             conversation = self._open.get(key)
             if conversation is None:
                 continue
-            due_us = conversation.seen_us + self._silence_us
-            if due_us > reached_us:
-                self._look_again(key, due_us)
+            if conversation.until_us > reached_us:
+                self._look_again(key, conversation.until_us)
             else:
                 self._close(key, conversation)
         if not due:
@@ -304,7 +364,6 @@ class Conversations:
 
     def _close(self, key: _Key, conversation: _Conversation) -> None:
         del self._open[key]
-        self._unsaved.pop(key, None)
         self._closed.append((key, self._row(key, conversation)))
         self._counters.conversations_closed += 1
 
@@ -317,9 +376,9 @@ class Conversations:
             revision=found.last_offset + 1,
             outcome=found.outcome,
             started_at_us=found.started_us,
-            last_at_us=found.last[0],
+            last_at_us=found.last_us,
             # Of its own times alone: whenever that is noticed, the record is the same.
-            closed_at_us=found.seen_us + self._silence_us,
+            closed_at_us=found.until_us,
             duration_us=min(found.duration_us, SUM_MAX),
             turns=found.turns,
             errors=found.errors,
@@ -329,7 +388,7 @@ class Conversations:
             cost_picousd=min(found.cost_picousd, _COST_MAX),
             unpriced=found.unpriced,
             last_status=found.last_status,
-            last_event_id=found.last[1],
+            last_event_id=found.last_event_id,
             sample_weight=found.sample_weight,
         )
 
@@ -352,7 +411,10 @@ class Conversations:
     def changes(self) -> Iterator[Entry]:
         """Yields what is to be written since the last call."""
         for key in self._unsaved:
-            yield _entry_key(key), encode_state(self._open[key])
+            conversation = self._open.get(key)
+            if conversation is not None and conversation.is_unsaved:
+                conversation.is_unsaved = False
+                yield _entry_key(key), encode_state(conversation.state)
         self._unsaved.clear()
 
     def gone(self) -> Iterator[Entry]:
@@ -368,20 +430,31 @@ class Conversations:
         Raises:
             StateError: another version wrote it.
         """
-        found: dict[_Key, _Conversation] = {}
+        found: dict[_Key, _State] = {}
         for raw, value in entries:
             key = _decode_key(raw)[1:]
             if value is None:
                 found.pop(key, None)
                 continue
-            conversation = decode_state(value, _Conversation)
+            state = decode_state(value, _State)
             known = found.get(key)
-            if known is None or conversation.last_offset >= known.last_offset:
-                found[key] = conversation
-        for key, conversation in found.items():
-            self._hold(key, conversation)
-            if conversation.last_offset >= next_offset:
-                self._contained[key] = conversation.last_offset
+            if known is None or state.last_offset >= known.last_offset:
+                found[key] = state
+        for key, state in found.items():
+            self._hold(key, _Conversation(state))
+            if state.last_offset >= next_offset:
+                self._contained[key] = state.last_offset
+
+
+def _crossed_before(
+    known: _Conversation | None, each: Interaction | Feedback, offset: int
+) -> Iterator[Crossing]:
+    """Yields what a record that is read again brought about: the windows may not have it."""
+    if known is None or isinstance(each, Feedback):
+        return
+    for label, over in known.over.items():
+        if (over.offset, over.event_id) == (offset, each.event_id):
+            yield Crossing.of(each, label, over.total)
 
 
 def _entry_key(key: _Key) -> bytes:

@@ -476,7 +476,7 @@ class SourcePartition:
         """Has the series of these groupings leave first from now on, and counts the conversations
         that go over these limits."""
         self._rules = replace(self._rules, fast=groupings, limits=tuple(limits))
-        self._conversations.limits = self._rules.limits
+        self._conversations.watch(limits)
 
     # -- telling ---------------------------------------------------------------------------------
 
