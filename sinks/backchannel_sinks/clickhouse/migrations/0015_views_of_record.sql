@@ -1,4 +1,4 @@
--- Views for whoever answers for the system: the week in one row, who asked to be forgotten, what was done.
+-- Views for whoever answers for the system: the week in one row, and what was done.
 
 CREATE OR REPLACE VIEW v_kpi
 (
@@ -39,34 +39,6 @@ LEFT JOIN (SELECT event_id, cost_picousd, cost_status FROM v_cost WHERE event_ty
 WHERE t.event_type = 'interaction'
 GROUP BY week, origin, tenant
 COMMENT 'The week in one row: what a report begins with.';
-
-CREATE OR REPLACE VIEW v_erasures
-(
-    tenant LowCardinality(String) COMMENT 'tenant',
-    subject String COMMENT 'user, tenant, conversation',
-    subject_key String COMMENT 'who asked to be forgotten',
-    requested_at DateTime64(6, 'UTC') COMMENT 'when, UTC',
-    rows_left UInt64 COMMENT 'rows of events that still name them, the request itself left out',
-    done Bool COMMENT 'no row is left'
-)
-AS SELECT
-    e.tenant_id AS tenant,
-    e.subject AS subject,
-    e.subject_key AS subject_key,
-    fromUnixTimestamp64Micro(max(e.requested_at_us), 'UTC') AS requested_at,
-    ifNull(any(f.stored), 0) AS rows_left,
-    (rows_left = 0)::Bool AS done
-FROM v_events AS e
-LEFT JOIN
-(
-    SELECT named.1 AS subject, named.2 AS subject_key, count() AS stored
-    FROM (SELECT arrayJoin([('user', user_id), ('tenant', toString(tenant_id)), ('conversation', conversation_id)]) AS named FROM events WHERE event_type != 'erasure')
-    WHERE named.2 IN (SELECT subject_key FROM events WHERE event_type = 'erasure')
-    GROUP BY named.1, named.2
-) AS f ON f.subject = e.subject AND f.subject_key = e.subject_key
-WHERE e.event_type = 'erasure'
-GROUP BY tenant, subject, subject_key
-COMMENT 'Who asked to be forgotten, and how many rows of them are still there.';
 
 CREATE OR REPLACE VIEW v_audit
 (
