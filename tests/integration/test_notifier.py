@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
@@ -22,7 +23,7 @@ from backchannel_sinks.notifier.plan import Plan
 from backchannel_sinks.notifier.run import run_notifier
 from backchannel_sinks.notifier.settings import NotifierSettings
 from support.alerts import a_message, an_alert, resolved
-from support.broker import BrokerProcess, unique
+from support.broker import BrokerProcess, free_ports, unique
 
 pytestmark = pytest.mark.integration
 
@@ -159,6 +160,18 @@ async def test_one_delivers_and_another_takes_over(runner: Runner) -> None:
 
     news = [each.news for each in (*leader.messages, *standby.messages)]
     assert sorted(map(str, news)) == sorted(map(str, [{alert.alert_id: 1}, {later.alert_id: 1}]))
+
+
+async def test_a_notifier_says_that_it_is_ready_and_what_it_did(runner: Runner) -> None:
+    (port,) = free_ports(1)
+    async with runner.notifier(notifier_port=port) as told, aiohttp.ClientSession() as client:
+        alert = runner.alert("any")
+        await runner.publish(alert)
+        await told.after(alert.rule)
+        async with client.get(f"http://127.0.0.1:{port}/readyz") as answer:
+            assert await answer.text() == "ok\n"
+        async with client.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            assert 'backchannel_agent_processed_total{agent="notifier"} 1.0' in await answer.text()
 
 
 async def test_what_was_silenced_before_it_started_is_not_told(runner: Runner) -> None:

@@ -1,7 +1,6 @@
 """`backchannel notifier`: alerts to people as a process."""
 
 import os
-import signal
 from pathlib import Path
 
 __all__ = ["notifier"]
@@ -16,8 +15,7 @@ def notifier(*, file: Path | None = None) -> None:
     Parameters
     ----------
     file
-        Targets, routes and inhibitions, a TOML file; also BACKCHANNEL_NOTIFIER_FILE. Without it
-        nobody is told of anything.
+        Targets, routes and inhibitions, a TOML file; also BACKCHANNEL_NOTIFIER_FILE.
     """
     from backchannel_deploy.cli.settings import checked
     from backchannel_deploy.connect import find_kafka
@@ -33,27 +31,13 @@ def notifier(*, file: Path | None = None) -> None:
         settings = NotifierSettings(kafka=find_kafka())
         plan = settings.plan()
         if not plan.target:
-            _rest()
-            return
+            raise UserError(
+                "Nobody to tell: name a target in a file and the file in BACKCHANNEL_NOTIFIER_FILE "
+                "(docs/notifier.md)."
+            )
         from backchannel_sinks.notifier.run import notifier_main
 
         try:
             notifier_main(settings, plan)
         except PlanError as error:
             raise UserError(f"{error}.") from error
-
-
-def _rest() -> None:
-    """Says once that nobody is told of anything, and waits for its end: it costs a sleeping
-    process, and no connection."""
-    import structlog
-
-    from backchannel_sinks.logs import configure_logs
-
-    configure_logs()
-    structlog.get_logger("backchannel.notifier").info(
-        "notifier_idle", why="no target is configured: set BACKCHANNEL_NOTIFIER_FILE"
-    )
-    ends = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    signal.sigwait(ends)

@@ -1,12 +1,19 @@
 """`backchannel up`: the whole stack on this machine."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from backchannel_deploy.up import Role, UpSettings
 
 __all__ = ["up"]
 
 
 def up(*, data_dir: Path | None = None) -> int:
-    """Start the whole stack on this machine: Kafka, ClickHouse, processors, sink. Ctrl-C stops it.
+    """Start the whole stack on this machine: Kafka, ClickHouse, processors, sink,
+    and a notifier where BACKCHANNEL_NOTIFIER_FILE says whom to tell. Ctrl-C stops it.
 
     What dies is started again. With BACKCHANNEL_KAFKA or BACKCHANNEL_CLICKHOUSE set, those are
     used and only the rest is started.
@@ -22,4 +29,20 @@ def up(*, data_dir: Path | None = None) -> int:
     from backchannel_deploy.up import UpSettings, run_up
 
     settings = UpSettings() if data_dir is None else UpSettings(data_dir=data_dir)
-    return run_up(settings, prepare, Console())
+    console = Console()
+    return run_up(settings, prepare, console, roles=_roles(settings, console))
+
+
+def _roles(settings: "UpSettings", console: "Console") -> tuple["Role", ...]:
+    """Returns what to start: a notifier only where it has somebody to tell."""
+    from backchannel_deploy.cli.settings import checked
+    from backchannel_deploy.up.roles import NOTIFIER, ROLES
+    from backchannel_sinks.notifier.settings import NotifierSettings
+
+    with checked():  # at once, and not again and again in the notifier's log
+        plan = NotifierSettings(kafka="", notifier_file=settings.notifier_file).plan()
+    if plan.target:
+        return (*ROLES, NOTIFIER)
+    told = "Nobody is told of alerts: BACKCHANNEL_NOTIFIER_FILE names no target (docs/notifier.md)"
+    console.print(f"· {told}", style="dim", highlight=False, soft_wrap=True)
+    return ROLES

@@ -18,4 +18,6 @@ def command(name: str, *arguments: str) -> Role:
     return Role(name, (sys.executable, "-m", "backchannel_deploy", name, *arguments))
 
 
-ROLES = (command("worker"), command("sink"), command("notifier"))
+ROLES = (command("worker"), command("sink"))
+NOTIFIER = command("notifier")
+"""Started where somebody is to be told of alerts."""

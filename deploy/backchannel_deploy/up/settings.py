@@ -27,6 +27,9 @@ class UpSettings(BaseSettings):
     clickhouse: SecretStr | None = None
     """HTTP URL of a ClickHouse to use; without it, ``up`` starts the embedded one."""
 
+    notifier_file: Path | None = None
+    """Whom to tell of alerts; without it, ``up`` starts no notifier."""
+
     # Beside the usual ports (9092, 8123), so that a Kafka or ClickHouse that is there stays alone.
     kafka_port: int = 19092
     kafka_controller_port: int = 19093

@@ -1,11 +1,12 @@
 """Errors of the notifier.
 
 NotifierError
-├── PlanError       the file that says whom to tell is wrong: a person mends it
-└── DeliveryError   a target did not take a message: again later
+├── PlanError            the file that says whom to tell is wrong: a person mends it
+├── TopicsMissingError   `backchannel migrate` has not been here: again later
+└── DeliveryError        a target did not take a message: again later
 """
 
-__all__ = ["DeliveryError", "NotifierError", "PlanError"]
+__all__ = ["DeliveryError", "NotifierError", "PlanError", "TopicsMissingError"]
 
 
 class NotifierError(Exception):
@@ -14,6 +15,10 @@ class NotifierError(Exception):
 
 class PlanError(NotifierError, ValueError):
     """Names the file, the table, the field and the fix, for every mistake."""
+
+
+class TopicsMissingError(NotifierError):
+    """Says which."""
 
 
 class DeliveryError(NotifierError):

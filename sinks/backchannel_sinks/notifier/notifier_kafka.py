@@ -10,7 +10,7 @@ a process that was frozen cannot write over what its successor knows.
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -29,6 +29,7 @@ from backchannel.events import Alert, read_control
 from backchannel.events.topics import ALERTS, CONTROL, NOTIFIER
 from backchannel_sinks.notifier.counters import Counters
 from backchannel_sinks.notifier.dispatch import Dispatch
+from backchannel_sinks.notifier.errors import TopicsMissingError
 from backchannel_sinks.notifier.message import Origin
 from backchannel_sinks.notifier.settings import NotifierSettings
 from backchannel_sinks.notifier.thread import Thread
@@ -77,21 +78,19 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
     def __init__(
         self,
         settings: NotifierSettings,
-        security: dict[str, Any],
+        options: Mapping[str, Any],
         dispatch: Dispatch,
         counters: Counters,
         clock: Clock,
         *,
-        on_alerts: Callable[[], None],
-        on_taken_over: Callable[[], None],
+        on_news: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._options = {"bootstrap_servers": settings.kafka, **security}
+        self._options = options
         self._dispatch = dispatch
         self._counters = counters
         self._clock = clock
-        self._on_alerts = on_alerts
-        self._on_taken_over = on_taken_over
+        self._on_news = on_news
         self._consumer = AIOKafkaConsumer(
             **self._options,
             client_id="backchannel-notifier",
@@ -134,9 +133,8 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         Raises:
             KafkaError, OSError: begin anew.
         """
-        await self._consumer.start()
         try:
-            await self._have_topics()
+            await self._consumer.start()
             self._consumer.subscribe([ALERTS.name], listener=self)
             reading = asyncio.ensure_future(self._read(stop))
             writing = asyncio.ensure_future(self._write_for_ever())
@@ -159,12 +157,6 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             # What is known is kept: while Kafka is away, messages are tried again all the same.
             await self._step_down()
             await self._consumer.stop()
-
-    async def _have_topics(self) -> None:
-        missing = {ALERTS.name, CONTROL.name, NOTIFIER.name} - set(await self._consumer.topics())
-        if missing:
-            names = ", ".join(sorted(missing))
-            raise KafkaError(f"no topic {names}: run `backchannel migrate`")
 
     # -- taking over and stepping down -----------------------------------------------------------
 
@@ -239,17 +231,12 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         self._is_loaded = True
         self.write_soon()
         log.info("notifier_took_over", threads=len(threads), alerts=len(past))
-        self._on_taken_over()
+        self._on_news()
 
     async def _threads(self, mark: bytes) -> list[Thread]:
         """Returns every thread, as it was when our mark was written."""
         found: dict[bytes, Thread] = {}
-        async with AIOKafkaConsumer(
-            **self._options,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-        ) as consumer:
+        async with _reader(self._options, isolation_level="read_committed") as consumer:
             consumer.assign([_STATE])
             await consumer.seek_to_beginning(_STATE)
             async with asyncio.timeout(60):
@@ -295,7 +282,7 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
                 if records:
                     self._positions[partition] = records[-1].offset + 1
             if fetched:
-                self._on_alerts()
+                self._on_news()
                 self.write_soon()
 
     def _offer(self, partition: TopicPartition, record: Any) -> None:
@@ -360,12 +347,14 @@ async def follow_control(
     set once all that stood there was heard.
 
     Raises:
+        TopicsMissingError: this or another topic of the notifier is not made yet.
         KafkaError, OSError: begin anew.
     """
     partition = TopicPartition(CONTROL.name, 0)
-    async with AIOKafkaConsumer(
-        **options, enable_auto_commit=False, auto_offset_reset="earliest"
-    ) as consumer:
+    async with _reader(options) as consumer:
+        missing = {ALERTS.name, CONTROL.name, NOTIFIER.name} - set(await consumer.topics())
+        if missing:
+            raise TopicsMissingError(f"no topic {', '.join(sorted(missing))}")
         consumer.assign([partition])
         await consumer.seek_to_beginning(partition)
         end = (await consumer.end_offsets([partition]))[partition]
@@ -385,9 +374,7 @@ async def _records(
     """Yields the records of each partition from the first offset to before the second."""
     if not spans:
         return
-    async with AIOKafkaConsumer(
-        **options, enable_auto_commit=False, auto_offset_reset="earliest"
-    ) as consumer:
+    async with _reader(options) as consumer:
         consumer.assign(list(spans))
         for partition, (begin, _) in spans.items():
             consumer.seek(partition, begin)
@@ -399,6 +386,19 @@ async def _records(
                     if record.offset < spans[partition][1]:
                         yield partition, record
             waiting = {tp for tp in waiting if await consumer.position(tp) < spans[tp][1]}
+
+
+@asynccontextmanager
+async def _reader(options: Mapping[str, Any], **more: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """Connects without a group; disconnects also when the broker was not there."""
+    consumer = AIOKafkaConsumer(
+        **options, **more, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await consumer.stop()
 
 
 def _alert(value: bytes | None) -> Alert | None:

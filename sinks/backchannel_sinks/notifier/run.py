@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
@@ -16,6 +15,7 @@ from backchannel.security import KafkaSecurity
 from backchannel_sinks.logs import configure_logs, log_progress
 from backchannel_sinks.notifier.counters import Counters
 from backchannel_sinks.notifier.dispatch import Dispatch
+from backchannel_sinks.notifier.errors import TopicsMissingError
 from backchannel_sinks.notifier.message import Origin
 from backchannel_sinks.notifier.notifier_kafka import Term, follow_control
 from backchannel_sinks.notifier.outlet import Outlet, Sender
@@ -145,7 +145,7 @@ class _Notifier:
         )
         self._heard = asyncio.Event()
         self._term: Term | None = None
-        self._waits_for = "no answer from Kafka yet"
+        self._waits_for = "starting"
         self._outlets = [
             Outlet(
                 name,
@@ -189,29 +189,31 @@ class _Notifier:
 
     async def follow(self, stop: asyncio.Event) -> None:
         """Follows ``chat.alerts`` until ``stop`` is set, and again when Kafka was away."""
-        told = ""
         while not stop.is_set():
             if not await self._has_heard(stop):
                 continue
             self._term = Term(
                 self._settings,
-                {k: v for k, v in self._options.items() if k != "bootstrap_servers"},
+                self._options,
                 self._dispatch,
                 self._counters,
                 self._clock,
-                on_alerts=self._wake,
-                on_taken_over=self._wake,
+                on_news=self._wake,
             )
             try:
                 await self._term.run(stop)
-                told = ""
             except (KafkaError, OSError) as error:
-                why = str(error) if "run `backchannel" in str(error) else type(error).__name__
-                self._waits_for = why
-                if why != told:
-                    told = why
-                    log.warning("notifier_waiting", why=why)
-                await asyncio.sleep(_WAIT_S)
+                await self._wait_for(error)
+
+    async def _wait_for(self, error: Exception) -> None:
+        """Says what is waited for, once, and waits a moment."""
+        why = f"Kafka gives no answer ({type(error).__name__})"
+        if isinstance(error, TopicsMissingError):
+            why = f"{error}: run `backchannel migrate`"
+        if why != self._waits_for:
+            self._waits_for = why
+            log.warning("notifier_waiting", why=why)
+        await asyncio.sleep(_WAIT_S)
 
     async def _has_heard(self, stop: asyncio.Event) -> bool:
         """Waits for the silences: nobody is told of what somebody has silenced."""
@@ -226,21 +228,26 @@ class _Notifier:
 
     async def _hear(self) -> None:
         while True:
-            with suppress(KafkaError, OSError):
+            try:
                 await follow_control(self._options, self._dispatch, self._clock, self._heard)
-            await asyncio.sleep(_WAIT_S)
+            except (KafkaError, OSError, TopicsMissingError) as error:
+                await self._wait_for(error)
 
     async def _watch_the_workers(self) -> None:
         clock = self._clock
         unpublished: Alert | None = None
         while True:
             vitals = await self._probe.vitals()
+            if vitals is not None:
+                self._waits_for = "waits for its partitions"
             judgement = self._watch.observe(vitals, clock.now_us(), clock.monotonic_us())
             leads = self._term is not None and self._term.leads
+            stands_by = self._term is not None and self._term.is_in_group and not leads
             if unpublished is not None and vitals is not None:
-                # Raised while Kafka was away. Whoever leads now may have said more by now.
-                newer = unpublished.transition < self._dispatch.transition(PIPELINE_DOWN)
-                if not leads or newer or await self._outbox.publish(unpublished):
+                # Raised while Kafka was away. Whoever leads may have said more by now.
+                newer = self._dispatch.transition(PIPELINE_DOWN) > unpublished.transition
+                done = leads and (newer or await self._outbox.publish(unpublished))
+                if done or stands_by:
                     unpublished = None
             # Who stands by leaves it to who leads, as long as a Kafka can say who that is.
             elif leads or vitals is None:
