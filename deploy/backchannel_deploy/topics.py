@@ -18,7 +18,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from backchannel.clock import Clock
-from backchannel.events.topics import CONTROL, TOPICS, Topic
+from backchannel.events.topics import CONTENT, CONTROL, TOPICS, Topic
+from backchannel_processors.topics import SOURCES
 
 __all__ = [
     "Difference",
@@ -30,11 +31,13 @@ __all__ = [
     "inspect_topics",
     "read_epochs",
     "topic_settings",
+    "wrongly_cut",
 ]
 
 _WAIT_S = 0.1
 _VISIBLE_TIMEOUT_S = 30
 _EPOCH = "epoch/"
+_GROWING = (SOURCES, (CONTENT.name,))
 
 
 class TopicError(Exception):
@@ -235,16 +238,36 @@ async def _visible(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> dict[
             await asyncio.sleep(_WAIT_S)
 
 
+def wrongly_cut(topics: Iterable[Topic], partitions: Mapping[str, int]) -> list[Topic]:
+    """Returns the topics that exist with a number of partitions that can't be worked with.
+
+    More than the usual ones are fine where a topic may grow, together with those that belong to it:
+    ``chat.events`` with the changelog of its windows, and ``chat.content``.
+    """
+    return [
+        topic
+        for topic in topics
+        if (count := partitions.get(topic.name, topic.partitions)) != topic.partitions
+        and not (count > topic.partitions and _has_grown(topic.name, count, partitions))
+    ]
+
+
+def _has_grown(name: str, count: int, partitions: Mapping[str, int]) -> bool:
+    return any(
+        name in group and all(partitions.get(each) == count for each in group) for group in _GROWING
+    )
+
+
 def _check_partitions(topics: Iterable[Topic], partitions: Mapping[str, int]) -> None:
     wrong = [
         f"{topic.name} has {partitions[topic.name]}, not {topic.partitions}"
-        for topic in topics
-        if partitions[topic.name] != topic.partitions
+        for topic in wrongly_cut(topics, partitions)
     ]
     if wrong:
         raise TopicError(
             f"Topics with another number of partitions: {'; '.join(wrong)}. Window states live "
-            "beside the partitions, so the number is fixed at creation."
+            "beside the partitions, so the number is fixed at creation; how more are added says "
+            "docs/sizing.md."
         )
 
 

@@ -3,9 +3,9 @@
 They are named as Faust names the changelogs of an app's tables.
 """
 
-from backchannel.events.topics import PARTITIONS, Topic
+from backchannel.events.topics import ALERTS, EVENTS, METRICS, PARTIALS, PARTITIONS, Topic
 
-__all__ = ["APP_ID", "CHANGELOGS", "MERGE_CHANGELOG", "WINDOWS_CHANGELOG"]
+__all__ = ["APP_ID", "CHANGELOGS", "MERGES", "MERGE_CHANGELOG", "SOURCES", "WINDOWS_CHANGELOG"]
 
 APP_ID = "backchannel-processors"
 """Faust app and consumer group."""
@@ -43,3 +43,9 @@ MERGE_CHANGELOG = _changelog("merge")
 """Partition n holds the state of partition n of ``chat.partials``."""
 
 CHANGELOGS: tuple[Topic, ...] = (WINDOWS_CHANGELOG, MERGE_CHANGELOG)
+
+SOURCES = (EVENTS.name, WINDOWS_CHANGELOG.name)
+"""Topics with the same number of partitions, which may be raised while no worker runs."""
+
+MERGES = (PARTIALS.name, MERGE_CHANGELOG.name, METRICS.name, ALERTS.name)
+"""Topics with the same number of partitions for ever: a series stays where its long windows are."""

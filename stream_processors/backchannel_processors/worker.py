@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client.core import Metric
 
 from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events.topics import ALERTS, CONTROL, EVENTS, METRICS, PARTIALS
+from backchannel.events.topics import CONTROL, EVENTS, PARTIALS
 from backchannel.probes.server import ProbeServer
 from backchannel.security import KafkaSecurity
 from backchannel_processors.errors import RulesError, WorkerError
@@ -30,7 +30,7 @@ from backchannel_processors.rules_file import RulesFile
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import Tools
 from backchannel_processors.source_partition import WindowRules
-from backchannel_processors.topics import MERGE_CHANGELOG, WINDOWS_CHANGELOG
+from backchannel_processors.topics import MERGES, SOURCES
 from backchannel_processors.windows_agent import WindowsAgent
 from backchannel_processors.worker_metrics import worker_metrics
 
@@ -184,15 +184,7 @@ class _Worker:
                     started = True
                 found = {
                     topic: await reader.partitions(topic)
-                    for topic in (
-                        EVENTS.name,
-                        WINDOWS_CHANGELOG.name,
-                        PARTIALS.name,
-                        MERGE_CHANGELOG.name,
-                        METRICS.name,
-                        ALERTS.name,
-                        CONTROL.name,
-                    )
+                    for topic in (*SOURCES, *MERGES, CONTROL.name)
                 }
                 missing = [topic for topic, partitions in found.items() if not partitions]
                 state = f"topics missing: {', '.join(missing)}" if missing else ""
@@ -263,10 +255,7 @@ def _counts(found: dict[str, int]) -> tuple[int, int]:
     Raises:
         WorkerError: topics that go together have different numbers of partitions.
     """
-    for topics in (
-        (EVENTS.name, WINDOWS_CHANGELOG.name),
-        (PARTIALS.name, MERGE_CHANGELOG.name, METRICS.name, ALERTS.name),
-    ):
+    for topics in (SOURCES, MERGES):
         if len({found[topic] for topic in topics}) > 1:
             told = ", ".join(f"{topic} {found[topic]}" for topic in topics)
             raise WorkerError(f"these topics need the same number of partitions: {told}")

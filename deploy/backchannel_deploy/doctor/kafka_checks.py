@@ -16,7 +16,13 @@ from backchannel.events import Accepted, open_batch
 from backchannel.events.topics import EVENTS, Topic
 from backchannel_deploy.doctor.finding import Finding
 from backchannel_deploy.erase.retention import PROMISED_DAYS, personal_topics, too_long
-from backchannel_deploy.topics import Inspection, all_topics, inspect_topics, topic_settings
+from backchannel_deploy.topics import (
+    Inspection,
+    all_topics,
+    inspect_topics,
+    topic_settings,
+    wrongly_cut,
+)
 
 __all__ = ["check_kafka"]
 
@@ -162,19 +168,17 @@ def _judged(found: Inspection, topics: Sequence[Topic]) -> list[Finding]:
     if found.missing:
         told = f"Missing: {', '.join(found.missing)}."
         findings.append(Finding("topics", "wrong", told, _MIGRATE))
-    for topic in topics:
-        partitions = found.partitions.get(topic.name, topic.partitions)
-        if partitions != topic.partitions:
-            findings.append(
-                Finding(
-                    "topics",
-                    "wrong",
-                    f"{topic.name} has {partitions} partitions, not {topic.partitions}.",
-                    "Window states live beside the partitions of the topics they are made of, so "
-                    "all of them must have the same number. Stop the workers, make the topic anew "
-                    "with that number, start them again.",
-                )
-            )
+    findings += [
+        Finding(
+            "topics",
+            "wrong",
+            f"{topic.name} has {found.partitions[topic.name]} partitions, not {topic.partitions}.",
+            "Window states live beside the partitions of the topics they are made of, so "
+            "all of them must have the same number. Stop the workers, make the topic anew "
+            "with that number, start them again.",
+        )
+        for topic in wrongly_cut(topics, found.partitions)
+    ]
     findings += [
         Finding(
             "topics",
