@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import structlog
@@ -16,7 +17,7 @@ _PROGRESS_S = 60.0
 class Counts(Protocol):
     """What a role did, in numbers."""
 
-    def facts(self) -> dict[str, int]:
+    def facts(self) -> Mapping[str, object]:
         """Returns all of them."""
         ...
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import structlog
@@ -65,7 +65,7 @@ async def run_sink(settings: SinkSettings, stop: asyncio.Event) -> None:
 
 
 class _State:
-    """What the probes say: first of Kafka that is awaited, then of the sink."""
+    """What the probes and the log say: first of Kafka that is awaited, then of the sink."""
 
     def __init__(self) -> None:
         self.awaited = "starting"
@@ -76,6 +76,9 @@ class _State:
 
     def collect(self) -> Iterable[Metric]:
         return agent_metrics([] if self.sink is None else [self.sink.state()])
+
+    def facts(self) -> Mapping[str, object]:
+        return {} if self.sink is None else self.sink.state().facts()
 
 
 async def _store(
@@ -106,7 +109,7 @@ async def _store(
         ),
         control.tombstones,
     )
-    tasks = [asyncio.create_task(log_progress(log, "sink_progressed", counters))]
+    tasks = [asyncio.create_task(log_progress(log, "agent_counted", state))]
     try:
         await dead_letters.start()
         await control.start()

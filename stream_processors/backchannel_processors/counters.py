@@ -1,7 +1,7 @@
 """What became of every line: the law is received = counted + late + duplicate + rejected +
 not_measured, at every moment."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 __all__ = ["Counters", "MergeCounters"]
 
@@ -43,10 +43,6 @@ class Counters:
         return self.received - (
             self.counted + self.late + self.duplicate + self.rejected + self.not_measured
         )
-
-    def as_fields(self) -> dict[str, int]:
-        """Returns the counts by name, for a log line."""
-        return asdict(self)
 
 
 @dataclass(slots=True)

@@ -140,7 +140,7 @@ class _Worker:
                 for work in (
                     windows.run(),
                     merge.run(),
-                    self._tell_counters(windows),
+                    self._follow_agents(),
                     self._follow_rules(windows, merge),
                     group.start(),
                     group.wait_until_failed(),
@@ -154,7 +154,7 @@ class _Worker:
             await self._stopped.wait()
             async with asyncio.timeout(_STOP_S):
                 await closed()
-                self._log.info("lines_counted", **windows.counters.as_fields())
+                self._tell_agents()
                 for each in running:
                     each.cancel()
                 await group.stop()
@@ -243,10 +243,14 @@ class _Worker:
                 merge.use(rules)
                 self._log.info("rules_changed", rules=len(rules.all), rules_hash=rules.hash)
 
-    async def _tell_counters(self, windows: WindowsAgent) -> None:
+    async def _follow_agents(self) -> None:
         while True:
             await asyncio.sleep(_COUNTERS_S)
-            self._log.info("lines_counted", **windows.counters.as_fields())
+            self._tell_agents()
+
+    def _tell_agents(self) -> None:
+        for each in self._agents:
+            self._log.info("agent_counted", **each.state().facts())
 
 
 def _counts(found: dict[str, int]) -> tuple[int, int]:

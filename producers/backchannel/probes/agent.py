@@ -45,6 +45,23 @@ class AgentState:
     """How many of each kind it holds in memory."""
     partitions: tuple[PartitionState, ...] = ()
 
+    def facts(self) -> dict[str, object]:
+        """Returns all of it in one line of a log: of the partitions the sum, or the worst."""
+        watermarks = [each.watermark_us for each in self.partitions if each.watermark_us]
+        return {
+            "agent": self.agent,
+            "received": self.received,
+            "processed": self.processed,
+            "late": self.late,
+            "skipped": dict(self.skipped),
+            **self.further,
+            "held": dict(self.sizes),
+            "partitions": len(self.partitions),
+            "lag_records": sum(each.lag_records for each in self.partitions),
+            "lag_s": max((each.lag_us for each in self.partitions), default=0) / _US,
+            "watermark_us": min(watermarks, default=0),
+        }
+
 
 class Lag:
     """Remembers what it takes to say how far an agent is behind."""

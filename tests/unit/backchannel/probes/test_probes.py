@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -92,6 +93,15 @@ async def test_metrics_tell_the_agents_and_the_process() -> None:
     ):
         assert line in told
     assert any(line.startswith("process_resident_memory_bytes ") for line in told)
+
+
+def test_a_line_of_a_log_says_the_sum_or_the_worst_of_all_partitions() -> None:
+    behind = PartitionState("chat.events", 3, 2, 4_000_000, NOON_US - 5)
+    facts = replace(STATE, partitions=(*STATE.partitions, behind)).facts()
+
+    assert facts["received"] == 10
+    assert facts["skipped"] == {"duplicate": 3}
+    assert (facts["lag_records"], facts["lag_s"], facts["watermark_us"]) == (7, 4.0, NOON_US - 5)
 
 
 async def test_the_format_is_the_one_that_is_asked_for() -> None:
