@@ -24,7 +24,6 @@ def notifier(*, file: Path | None = None) -> None:
     from backchannel_sinks.notifier.errors import PlanError
     from backchannel_sinks.notifier.settings import NotifierSettings
 
-    exit_when_parent_dies()
     if file is not None:
         os.environ["BACKCHANNEL_NOTIFIER_FILE"] = str(file)
     with checked():
@@ -37,6 +36,7 @@ def notifier(*, file: Path | None = None) -> None:
             )
         from backchannel_sinks.notifier.run import notifier_main
 
+        exit_when_parent_dies()
         try:
             notifier_main(settings, plan)
         except PlanError as error:

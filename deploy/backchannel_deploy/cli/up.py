@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     from backchannel_deploy.up import Role, UpSettings
 
-__all__ = ["up"]
+__all__ = ["roles_for", "up"]
 
 
 def up(*, data_dir: Path | None = None) -> int:
@@ -30,10 +30,10 @@ def up(*, data_dir: Path | None = None) -> int:
 
     settings = UpSettings() if data_dir is None else UpSettings(data_dir=data_dir)
     console = Console()
-    return run_up(settings, prepare, console, roles=_roles(settings, console))
+    return run_up(settings, prepare, console, roles=roles_for(settings, console))
 
 
-def _roles(settings: "UpSettings", console: "Console") -> tuple["Role", ...]:
+def roles_for(settings: "UpSettings", console: "Console") -> tuple["Role", ...]:
     """Returns what to start: a notifier only where it has somebody to tell."""
     from backchannel_deploy.cli.settings import checked
     from backchannel_deploy.up.roles import NOTIFIER, ROLES

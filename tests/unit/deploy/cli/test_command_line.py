@@ -29,6 +29,7 @@ COMMANDS = [
     ["dead", "requeue"],
     ["worker"],
     ["sink"],
+    ["notifier"],
     ["doctor"],
     ["migrate"],
     ["retention"],
