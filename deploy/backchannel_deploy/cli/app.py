@@ -25,6 +25,7 @@ from backchannel_deploy.cli.prices import import_prices, list_prices, missing_pr
 from backchannel_deploy.cli.replay import replay
 from backchannel_deploy.cli.report import summary
 from backchannel_deploy.cli.retention import retention
+from backchannel_deploy.cli.roles import roles
 from backchannel_deploy.cli.rules import backtest, check, test
 from backchannel_deploy.cli.schema import schema
 from backchannel_deploy.cli.sink import sink
@@ -71,6 +72,7 @@ for _command, _group in (
     (doctor, _OPERATE),
     (migrate, _OPERATE),
     (retention, _OPERATE),
+    (roles, _OPERATE),
     (schema, _OPERATE),
     (verify, _OPERATE),
     (erase, _OPERATE),

@@ -18,6 +18,7 @@ from backchannel_deploy.endpoint.layout import open_layout
 from backchannel_deploy.endpoint.request import Credentials
 from backchannel_deploy.endpoint.server import Limits, Server
 from backchannel_deploy.up.parent import exit_when_parent_dies
+from backchannel_sinks.clickhouse.access import READERS
 
 __all__ = ["Options", "main"]
 
@@ -33,7 +34,8 @@ class Options:
     data_dir: Path
     port: int
     host: str
-    credentials: Credentials
+    users: Mapping[Credentials, str]
+    database: str
     limits: Limits
     stop_timeout_s: float
 
@@ -43,7 +45,9 @@ class Options:
         parser = argparse.ArgumentParser(
             prog="python -m backchannel_deploy.endpoint",
             description="An embedded ClickHouse behind ClickHouse's HTTP interface.",
-            epilog="BACKCHANNEL_ENDPOINT_USER and BACKCHANNEL_ENDPOINT_PASSWORD set the user.",
+            epilog="BACKCHANNEL_ENDPOINT_USER and BACKCHANNEL_ENDPOINT_PASSWORD set the user who"
+            " may do everything; BACKCHANNEL_ENDPOINT_ANALYST_PASSWORD, …_ONCALL_… and"
+            " …_FINANCE_… let users of these names read the database of BACKCHANNEL_DATABASE.",
         )
         parser.add_argument("--data-dir", type=Path, required=True)
         parser.add_argument("--port", type=int, required=True, help="0: one that is free")
@@ -52,15 +56,21 @@ class Options:
         parser.add_argument("--waiting-max", type=int, default=Limits().waiting_max)
         parser.add_argument("--stop-timeout-s", type=float, default=_STOP_TIMEOUT_S)
         parsed = parser.parse_args(arguments)
-        credentials = Credentials(
-            environment.get("BACKCHANNEL_ENDPOINT_USER") or "default",
-            environment.get("BACKCHANNEL_ENDPOINT_PASSWORD", ""),
-        )
+        users = {
+            Credentials(
+                environment.get("BACKCHANNEL_ENDPOINT_USER") or "default",
+                environment.get("BACKCHANNEL_ENDPOINT_PASSWORD", ""),
+            ): ""
+        }
+        for role in READERS:
+            if password := environment.get(f"BACKCHANNEL_ENDPOINT_{role.upper()}_PASSWORD"):
+                users[Credentials(role, password)] = role
         return cls(
             parsed.data_dir,
             parsed.port,
             parsed.host,
-            credentials,
+            users,
+            environment.get("BACKCHANNEL_DATABASE") or "backchannel",
             Limits(running_max=parsed.running_max, waiting_max=parsed.waiting_max),
             parsed.stop_timeout_s,
         )
@@ -84,9 +94,9 @@ async def _serve(options: Options) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    layout = open_layout(options.data_dir)
+    layout = open_layout(options.data_dir, options.database)
     with Engine(layout) as engine:
-        server = Server(engine, layout.spool, options.credentials, options.limits)
+        server = Server(engine, layout.spool, options.users, options.limits)
         try:
             port = await server.listen(options.host, options.port)
         except OSError as error:

@@ -47,6 +47,7 @@ class Query:
     reads_file: bool = False  # an INSERT whose data lies in a file
     session_id: str = ""
     session_s: int = 60
+    role: str = ""  # of a reader: what the engine lets this statement see
     whole: bool = False  # an error must come instead of the result, never within it
 
 
@@ -104,7 +105,8 @@ class Engine:
             ClickHouseError: the engine refused the statement or failed; with `whole` nothing was
                 sent then.
         """
-        if query.session_id:
+        # A reader changes nothing, so a session would hold nothing.
+        if query.session_id and not query.role:
             create = leaves_something(query.sql)
             with self._sessions.kept(query.session_id, query.session_s, create=create) as kept:
                 if kept is not None:
@@ -113,6 +115,8 @@ class Engine:
             if query.database:
                 run(connection, f"USE {quoted_name(query.database)}")
             apply_settings(connection, _settings(query))
+            if query.role:
+                run(connection, f"SET ROLE {query.role}")
             if query.read_only:
                 # Last: a read-only connection may not change `readonly` again.
                 run(connection, "SET readonly = 2")

@@ -6,18 +6,20 @@
     DIR/engine/         chDB's own
     DIR/spool/          request bodies while they are being inserted; emptied at start
     DIR/endpoint.xml    the engine's configuration, written at every start
-    DIR/users.xml       the grants and limits of the engine's one user
+    DIR/users.xml       the roles and limits of the engine's one user
 """
 
 import fcntl
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 from xml.sax.saxutils import escape
 
 from backchannel_deploy.endpoint.errors import EndpointError
+from backchannel_sinks.clickhouse.access import READERS, grants
 
 __all__ = ["Layout", "open_layout"]
 
@@ -60,12 +62,13 @@ _USERS = """<clickhouse>
     <constraints>{constraints}</constraints>
   </default></profiles>
   <quotas><default/></quotas>
+  <roles>{roles}</roles>
   <users><default>
     <password></password>
     <networks><ip>::/0</ip></networks>
     <profile>default</profile>
     <quota>default</quota>
-    <grants><query>GRANT {grants} ON *.*</query></grants>
+    <grants><query>GRANT {names}</query></grants>
   </default></users>
 </clickhouse>
 """
@@ -79,6 +82,8 @@ class Layout:
     spool: Path
     config: Path
     lock: TextIO
+    database: str = "backchannel"
+    """What the roles of readers are for."""
 
     @property
     def is_new(self) -> bool:
@@ -94,13 +99,27 @@ class Layout:
         """
         users = self.config.with_name("users.xml")
         constraints = "".join(f"<{name}><const/></{name}>" for name in _FIXED_SETTINGS)
-        users.write_text(_USERS.format(constraints=constraints, grants=_GRANTS))
+        # The engine has one user. Grants of its own would stay whatever role a connection takes, so
+        # it has none: a connection has every role, and one of a reader gives up all but one.
+        given = {"owner": [f"GRANT {_GRANTS} ON *.*"]}
+        given |= {role: grants(role, self.database) for role in READERS}
+        roles = "".join(f"<{role}>{_grants(its)}</{role}>" for role, its in given.items())
+        users.write_text(
+            _USERS.format(constraints=constraints, roles=roles, names=", ".join(given))
+        )
         overlay = "default" if first_start else ""
         self.config.write_text(_CONFIG.format(users=escape(str(users)), overlay=overlay))
 
 
-def open_layout(data_dir: Path) -> Layout:
+def _grants(statements: Sequence[str]) -> str:
+    queries = "".join(f"<query>{escape(each)}</query>" for each in statements)
+    return f"<grants>{queries}</grants>"
+
+
+def open_layout(data_dir: Path, database: str = "backchannel") -> Layout:
     """Makes (mode 0700) and locks a data directory, and removes what a killed process left.
+
+    ``database`` is the one that readers may ask.
 
     Raises:
         EndpointError: another process uses the directory, or its name cannot be used.
@@ -126,4 +145,4 @@ def open_layout(data_dir: Path) -> Layout:
     spool.mkdir(mode=0o700)
     engine = data_dir / "engine"
     engine.mkdir(mode=0o700, exist_ok=True)
-    return Layout(engine, spool, data_dir / "endpoint.xml", lock)
+    return Layout(engine, spool, data_dir / "endpoint.xml", lock, database)

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from backchannel_deploy.endpoint.errors import ClickHouseError
+from backchannel_deploy.endpoint.statement import leading_verb
 from backchannel_deploy.endpoint.tokens import Token, UnterminatedError, tokenize
 
-__all__ = ["check_statement"]
+__all__ = ["check_reader", "check_statement"]
 
 # `file` the table function needs a grant, `file` the scalar function does not. `eval` runs SQL that
 # is a string here. `python` and `arrowstream` read this process's own objects.
@@ -57,6 +58,18 @@ def check_statement(sql: bytes) -> None:
         if second.text == b"(" and first.kind in ("word", "quoted"):
             _check_function(first)
     _check_clauses(tokens)
+
+
+def check_reader(sql: bytes) -> None:
+    """Passes what somebody may ask who only reads. What they may see is the engine's to say.
+
+    Raises:
+        ClickHouseError: the statement ends those of others, or takes another role: to the engine
+            all statements are of one user.
+    """
+    verb = leading_verb(sql)
+    if verb in ("KILL", "SET"):
+        raise _denied(verb)
 
 
 def _check_single(tokens: list[Token]) -> None:

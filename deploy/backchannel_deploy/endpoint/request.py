@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from backchannel_deploy.endpoint.errors import ClickHouseError
 
-__all__ = ["Credentials", "Request", "check_credentials", "read_request"]
+__all__ = ["Credentials", "Request", "read_request", "role_of"]
 
 SESSION_S = 60
 SESSION_S_MAX = 3600
@@ -110,22 +110,28 @@ def read_request(
     )
 
 
-def check_credentials(
-    expected: Credentials, parameters: Mapping[str, str], headers: Mapping[str, str]
-) -> None:
-    """Compares who asks with who may, in constant time.
+def role_of(
+    users: Mapping[Credentials, str], parameters: Mapping[str, str], headers: Mapping[str, str]
+) -> str:
+    """Returns the role of who asks, empty for the one who may do everything. Compares with every
+    user, each in constant time.
 
     Raises:
-        ClickHouseError: not the user, not the password, or two ways of saying who one is.
+        ClickHouseError: not a user, not the password, or two ways of saying who one is.
     """
     given = _credentials(parameters, headers)
-    right_user = hmac.compare_digest(given.user.encode(), expected.user.encode())
-    right_password = hmac.compare_digest(given.password.encode(), expected.password.encode())
-    if not (right_user and right_password):
+    found = None
+    for known, role in users.items():
+        right_user = hmac.compare_digest(given.user.encode(), known.user.encode())
+        right_password = hmac.compare_digest(given.password.encode(), known.password.encode())
+        if right_user and right_password:
+            found = role
+    if found is None:
         raise ClickHouseError.named(
             "AUTHENTICATION_FAILED",
             "Authentication failed: password is incorrect, or there is no user with such name",
         )
+    return found
 
 
 def _credentials(parameters: Mapping[str, str], headers: Mapping[str, str]) -> Credentials:

@@ -6,7 +6,7 @@ The loop never waits for the engine or the disk: `/ping` answers during a long I
 import asyncio
 import functools
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +17,13 @@ from aiohttp import web
 from backchannel_deploy.endpoint.body import Body, BodyLimits, BodyReader
 from backchannel_deploy.endpoint.engine import Engine, Query, Summary
 from backchannel_deploy.endpoint.errors import ClickHouseError
-from backchannel_deploy.endpoint.policy import check_statement
+from backchannel_deploy.endpoint.policy import check_reader, check_statement
 from backchannel_deploy.endpoint.reply import Facts, Pieces, failure, reply
 from backchannel_deploy.endpoint.request import (
     Credentials,
     Request,
-    check_credentials,
     read_request,
+    role_of,
 )
 from backchannel_deploy.endpoint.statement import output_format
 
@@ -46,18 +46,21 @@ class Limits:
 
 
 class Server:
-    """Serves one engine; ``close`` lets running statements end."""
+    """Serves one engine; ``close`` lets running statements end.
+
+    ``users`` has the role of each who may ask: empty for everything, else one of `access.READERS`.
+    """
 
     def __init__(
         self,
         engine: Engine,
         spool: Path,
-        credentials: Credentials,
+        users: Mapping[Credentials, str],
         limits: Limits | None = None,
     ) -> None:
         self._engine = engine
         self._spool = spool
-        self._credentials = credentials
+        self._users = users
         self._limits = limits or Limits()
         self._facts = Facts(engine.version, engine.timezone)
         self._statements = ThreadPoolExecutor(self._limits.running_max, "statement")
@@ -111,12 +114,12 @@ class Server:
         query_id = http.query.get("query_id", "")
         try:
             self._check_origin(http)
-            check_credentials(self._credentials, http.query, http.headers)
+            role = role_of(self._users, http.query, http.headers)
             request = read_request(http.method, list(http.query.items()), http.headers)
             query_id = request.query_id
             if http.method == "GET" and not request.query:
                 return await self._ping(http)
-            return await self._admit(functools.partial(self._run, http, request))
+            return await self._admit(functools.partial(self._run, http, request, role))
         except ClickHouseError as error:
             # The text may quote a client's data: only the code and the name are ours to log.
             log.warning("statement_failed", code=error.code, error=error.name, query_id=query_id)
@@ -147,7 +150,7 @@ class Server:
             if not self._requests:
                 self._idle.set()
 
-    async def _run(self, http: web.Request, request: Request) -> web.StreamResponse:
+    async def _run(self, http: web.Request, request: Request, role: str) -> web.StreamResponse:
         if http.content_type.startswith("multipart/"):
             raise ClickHouseError.named(
                 "NOT_IMPLEMENTED",
@@ -157,13 +160,16 @@ class Server:
         with reader:
             body = await self._read(http, reader)
             check_statement(body.statement)
+            if role:
+                check_reader(body.statement)
             query = Query(
                 sql=body.sql,
                 format=output_format(body.statement) or request.default_format,
                 database=request.database,
                 settings=request.settings,
                 parameters=request.parameters,
-                read_only=request.read_only,
+                read_only=request.read_only or bool(role),
+                role=role,
                 reads_file=body.has_file,
                 session_id=request.session_id,
                 session_s=request.session_s,

@@ -33,6 +33,7 @@ COMMANDS = [
     ["doctor"],
     ["migrate"],
     ["retention"],
+    ["roles"],
     ["schema"],
     ["version"],
 ]

@@ -5,9 +5,9 @@ import base64
 import pytest
 
 from backchannel_deploy.endpoint.errors import ClickHouseError
-from backchannel_deploy.endpoint.request import Credentials, check_credentials, read_request
+from backchannel_deploy.endpoint.request import Credentials, read_request, role_of
 
-EXPECTED = Credentials("ana", "s3cret")
+USERS = {Credentials("ana", "s3cret"): "", Credentials("analyst", "r3ad"): "analyst"}
 BASIC = "Basic " + base64.b64encode(b"ana:s3cret").decode()
 
 
@@ -60,7 +60,7 @@ def test_native_compression_is_refused_instead_of_ignored(name: str) -> None:
 def test_a_user_may_say_who_it_is_in_three_ways(
     url: dict[str, str], headers: dict[str, str]
 ) -> None:
-    check_credentials(EXPECTED, url, headers)
+    assert role_of(USERS, url, headers) == ""
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,16 @@ def test_a_user_may_say_who_it_is_in_three_ways(
 )
 def test_everyone_else_is_refused(url: dict[str, str], headers: dict[str, str]) -> None:
     with pytest.raises(ClickHouseError) as refused:
-        check_credentials(EXPECTED, url, headers)
+        role_of(USERS, url, headers)
     assert refused.value.code == 516
     assert "s3cret" not in str(refused.value)
 
 
 def test_a_password_is_never_shown() -> None:
-    assert "s3cret" not in repr(EXPECTED)
+    assert "s3cret" not in repr(USERS)
+
+
+def test_a_reader_has_a_role_and_nobody_elses_password() -> None:
+    assert role_of(USERS, {"user": "analyst", "password": "r3ad"}, {}) == "analyst"
+    with pytest.raises(ClickHouseError, match="AUTHENTICATION_FAILED"):
+        role_of(USERS, {"user": "analyst", "password": "s3cret"}, {})
