@@ -37,6 +37,7 @@ class Stack:
             "BACKCHANNEL_CLICKHOUSE_PORT": "0",
             "BACKCHANNEL_WORKER_PORT": "0",
             "BACKCHANNEL_SINK_PORT": "0",
+            "BACKCHANNEL_NOTIFIER_PORT": "0",
             **env,
         }
         self._up: subprocess.Popen[bytes] | None = None

@@ -37,8 +37,13 @@ class UpSettings(BaseSettings):
     # Where the roles answer /livez, /readyz and /metrics.
     worker_port: int = 19191
     sink_port: int = 19192
+    notifier_port: int = 19193
 
     @property
     def role_ports(self) -> dict[str, int]:
         """The wished port of each role that answers on one, by its name."""
-        return {"worker": self.worker_port, "sink": self.sink_port}
+        return {
+            "worker": self.worker_port,
+            "sink": self.sink_port,
+            "notifier": self.notifier_port,
+        }
