@@ -29,10 +29,11 @@ from backchannel_processors.annotations import EVIDENCE, amount, fill, sql_text
 from backchannel_processors.durations import duration_text
 from backchannel_processors.groupings import Dims, series_key
 from backchannel_processors.history import History
-from backchannel_processors.kinds import Finding, exemplars, find, find_silence, needs
+from backchannel_processors.kinds import Finding, exemplars, find, find_lag, find_silence, needs
+from backchannel_processors.lag_watch import LagWatch
 from backchannel_processors.measures import SUM_MAX, Exemplar, Measures
 from backchannel_processors.partials import VERSION
-from backchannel_processors.rule import KINDS, AnyRule, BudgetRule, NoDataRule
+from backchannel_processors.rule import KINDS, AnyRule, BudgetRule, LagRule, NoDataRule
 from backchannel_processors.rule_metrics import METRICS
 from backchannel_processors.rules import Rules
 from backchannel_processors.series_view import SeriesView
@@ -105,7 +106,10 @@ class _Moment:
 class AlertBook:
     """The alerts of the series of one merge partition. Owned by one task at a time."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, *, is_first: bool = True) -> None:
+        self.is_first = is_first
+        """Of all partitions it is the one that decides what is decided once for everything."""
+        self.lag = LagWatch()
         self.history = History({})
         self.silence = SilenceWatch()
         self._last: dict[_Place, Alert] = {}
@@ -125,7 +129,10 @@ class AlertBook:
         self._by_name = {rule.name: rule for rule in rules.all}
         self._watching: dict[str, list[AnyRule]] = {}
         self._missing: dict[str, list[NoDataRule]] = {}
+        self._lagging = [rule for rule in rules.all if isinstance(rule, LagRule)]
         for rule in rules.all:
+            if isinstance(rule, LagRule):
+                continue
             if isinstance(rule, NoDataRule):
                 self._missing.setdefault(rule.grouping, []).append(rule)
             else:
@@ -164,6 +171,8 @@ class AlertBook:
                 decided += self._decide_series(rules, grouping, dims, windows, clocks)
         if self.silence.advance(clocks.read_us):
             decided += self._decide_silence(clocks)
+        if self.is_first:
+            decided += self._decide_lag(clocks)
         return decided
 
     def retire(self, now_us: int) -> list[Alert]:
@@ -284,6 +293,14 @@ class AlertBook:
             )
             if clock_us - seen.at_us >= longest_s * 1_000_000 and not fires:
                 self.silence.forget(series)
+
+    def _decide_lag(self, clocks: Clocks) -> Iterator[Alert]:
+        lag_us = self.lag.look(clocks.now_us, clocks.read_us)
+        now_us = clocks.now_us
+        for rule in self._lagging:
+            finding = find_lag(rule, lag_us)
+            moment = _Moment(clocks, now_us, now_us // 1_000_000, (now_us - lag_us, ""))
+            yield from self._step(rule, _Place(rule.name, "", ()), finding, moment)
 
     def _step(
         self, rule: AnyRule, place: _Place, finding: Finding, moment: _Moment
@@ -470,7 +487,7 @@ def _reason(rule: AnyRule, memory: Memory) -> Reason:
 def _texts(
     rule: AnyRule, dims: dict[str, str], finding: Finding, moment: _Moment
 ) -> dict[str, str]:
-    unit = "s" if isinstance(rule, NoDataRule) else _unit(rule)
+    unit = "s" if isinstance(rule, NoDataRule | LagRule) else _unit(rule)
     start_s = finding.period_start_s
     from_s = moment.end_s - finding.window_s if start_s is None else start_s
     values = {

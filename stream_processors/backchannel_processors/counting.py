@@ -20,8 +20,10 @@ from backchannel_processors.observations import (
     Health,
     Interaction,
     LlmCall,
+    Loss,
     Observation,
     Retrieval,
+    Security,
     ToolCall,
 )
 
@@ -30,6 +32,7 @@ __all__ = ["FAILED", "counted", "is_unpriced", "over"]
 FAILED = frozenset(("error", "timeout", "rate_limited"))
 """Each status that is an error."""
 
+_REFUSED = frozenset(("blocked", "flagged"))
 _KILOSECOND_US = 1_000_000_000
 _GAUGES = (
     "cpu",
@@ -255,6 +258,23 @@ def _count_crossings(tally: Tally, crossings: Sequence[Crossing]) -> None:
         )
 
 
+def _count_security(tally: Tally, events: Sequence[Security]) -> None:
+    refused = [each for each in events if each.outcome in _REFUSED]
+    _put(tally, security_events=len(events), security_refused=len(refused))
+    if refused:
+        tally.exemplars["refused"] = _newest(refused)
+        principals = Counter([each.principal_hash for each in refused if each.principal_hash])
+        tally.labelled["refused_principals"] = dict(principals)
+
+
+def _count_losses(tally: Tally, losses: Sequence[Loss]) -> None:
+    _put(
+        tally,
+        dropped_events=sum([each.dropped for each in losses]),
+        lost_records=sum([each.records for each in losses]),
+    )
+
+
 _COUNTS: dict[type, Callable[[Tally, Any], None]] = {
     Interaction: _count_interactions,
     LlmCall: _count_llm_calls,
@@ -265,6 +285,8 @@ _COUNTS: dict[type, Callable[[Tally, Any], None]] = {
     Health: _count_health,
     ErrorEvent: _count_exceptions,
     Crossing: _count_crossings,
+    Security: _count_security,
+    Loss: _count_losses,
 }
 """How each type is counted: by type, so that ``Any`` is the type of its key."""
 

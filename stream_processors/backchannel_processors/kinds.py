@@ -16,6 +16,7 @@ from backchannel_processors.rule import (
     BurnWindow,
     ChangeRule,
     ConversationRule,
+    LagRule,
     NoDataRule,
     RatioRule,
     ThresholdRule,
@@ -23,7 +24,7 @@ from backchannel_processors.rule import (
 from backchannel_processors.rule_metrics import METRICS, Metric, exemplars_of
 from backchannel_processors.series_view import SeriesView
 
-__all__ = ["Finding", "exemplars", "find", "find_silence", "needs"]
+__all__ = ["Finding", "exemplars", "find", "find_lag", "find_silence", "needs"]
 
 _HOUR_S = 3_600
 _DAY_S = 86_400
@@ -62,7 +63,7 @@ def find(rule: AnyRule, view: SeriesView) -> tuple[Finding, ...]:
             return (_change(rule, view),)
         case ConversationRule():
             return (_conversation(rule, view),)
-        case NoDataRule():
+        case NoDataRule() | LagRule():
             return ()
 
 
@@ -75,7 +76,7 @@ def exemplars(rule: AnyRule, view: SeriesView, finding: Finding) -> list[str]:
             name = exemplars_of(rule.part)
         case ConversationRule():
             name = over(rule.limit.label)
-        case NoDataRule():
+        case NoDataRule() | LagRule():
             name = ""
     return view.exemplars(name, finding.window_s)
 
@@ -87,6 +88,13 @@ def find_silence(rule: NoDataRule, seen_us: int, read_us: int) -> Finding:
     crossed = rule.window_s <= silent_s < rule.forget_after_s
     condition = Condition.CROSSED if crossed else Condition.CLEAR
     return Finding(condition, silent_s, float(rule.window_s), 0, rule.window_s)
+
+
+def find_lag(rule: LagRule, lag_us: int) -> Finding:
+    """Returns what a rule finds when not everything has been read for so long."""
+    crossed = lag_us >= rule.window_s * 1_000_000
+    condition = Condition.CROSSED if crossed else Condition.CLEAR
+    return Finding(condition, lag_us / 1_000_000, float(rule.window_s), 0, rule.window_s)
 
 
 def needs(rules: Sequence[AnyRule]) -> dict[str, Needs]:
@@ -107,7 +115,7 @@ def _needs(rule: AnyRule) -> Needs:
             quantities = frozenset((rule.part, "count"))
         case ConversationRule():
             quantities = frozenset((over(rule.limit.label),))
-        case NoDataRule():
+        case NoDataRule() | LagRule():
             return Needs()
     return Needs(quantities, _frames(rule))
 

@@ -8,12 +8,13 @@ from itertools import islice
 from faust.types import Message as Received
 from pydantic import ValidationError
 
-from backchannel.events import ALERT_SCHEMA, Alert, control_key
+from backchannel.events import ALERT_SCHEMA, Alert, control_key, partition_of
 from backchannel.events.topics import ALERTS, CONTROL, METRICS, PARTIALS
 from backchannel.probes.agent import AgentState, Lag, held
 from backchannel_processors.alerting import AlertBook
 from backchannel_processors.counters import MergeCounters
 from backchannel_processors.errors import StateError
+from backchannel_processors.groupings import series_key
 from backchannel_processors.merge_partition import MergePartition, MergeRules
 from backchannel_processors.outbox_kafka import Message
 from backchannel_processors.partials import decode_bundle
@@ -72,7 +73,8 @@ class MergeAgent:
         begins = await tools.reader.begins(self.topic, partitions)
         parts: dict[int, MergePartition] = {}
         for partition in sorted(partitions):
-            book = AlertBook(self._rules.alerts)
+            first = partition_of(series_key("", ()), self._rules.partitions)
+            book = AlertBook(self._rules.alerts, is_first=partition == first)
             book.restore(_read_alert(value) for _, value in alerts[partition] if value is not None)
             part = parts[partition] = MergePartition(
                 self._rules,

@@ -48,6 +48,8 @@ class MergeRules:
     sources: int
     """Partitions of ``chat.events``: each has its say in when a window is closed."""
     alerts: Rules
+    partitions: int = 1
+    """Partitions of ``chat.partials``: one decides what is decided once for everything."""
     lateness_s: int = 60
     remember_s: int = 120
     idle_s: int = 10

@@ -30,9 +30,11 @@ __all__ = [
     "Health",
     "Interaction",
     "LlmCall",
+    "Loss",
     "Observation",
     "Reading",
     "Retrieval",
+    "Security",
     "ToolCall",
     "read",
     "read_rows",
@@ -159,6 +161,7 @@ class Health(_NoPlace, frozen=True, gc=False, tag="health"):
     active_sessions: _Count | None = None
     queues: _Counts = {}
     gauges: Annotated[dict[_Tag, _Millionths], msgspec.Meta(max_length=64)] = {}
+    sdk_dropped: _Counts = {}
 
 
 class ErrorEvent(_NoPlace, frozen=True, gc=False, tag="error"):
@@ -210,8 +213,18 @@ class _Product(_Unmeasured, frozen=True, gc=False, tag="product"):
     pass
 
 
-class _Security(_Unmeasured, frozen=True, gc=False, tag="security"):
-    pass
+class Security(_NoPlace, frozen=True, gc=False, tag="security"):
+    outcome: _Label = ""
+    principal_hash: _Label = ""
+
+
+class Loss(_NoPlace, frozen=True, gc=False):
+    """What never came, noted at an event that came after it: found here, never read."""
+
+    dropped: int = 0
+    """Events that the bot had no room for."""
+    records: int = 0
+    """Records that the bot sent and nobody saw."""
 
 
 class _Marker(_Unmeasured, frozen=True, gc=False, tag="marker"):
@@ -244,7 +257,7 @@ _Any = (
     | _Component
     | _Exposure
     | _Product
-    | _Security
+    | Security
     | _Marker
     | _Erasure
 )

@@ -17,6 +17,8 @@ __all__ = ["Distribution", "Identity", "Row", "Score", "Standing", "row", "seal_
 
 _COST_MAX = 2**127 - 1
 _PERCENTILES = (500, 900, 950, 990)
+_FOR_ALERTS = frozenset(("refused_principals",))
+"""Counts by label that name people: kept for alerts alone."""
 _EXEMPLARS = ("slowest", "costliest", "failing")
 """Those that stand in a row; the others are kept for alerts alone."""
 
@@ -134,6 +136,10 @@ class Row(msgspec.Struct, omit_defaults=True, kw_only=True):
     gauges: dict[str, Score] = {}
     exceptions: int = 0
     conversations_over: dict[str, int] = {}
+    security_events: int = 0
+    security_refused: int = 0
+    dropped_events: int = 0
+    lost_records: int = 0
     active_users: int = 0
     users: dict[int, int] = {}
     active_sessions: int = 0
@@ -187,6 +193,8 @@ def _content(measures: Measures) -> dict[str, Any]:
     for name, n in measures.sums.items():
         fields[name] = min(n, _COST_MAX if name.endswith("cost_picousd") else SUM_MAX)
     for name, labels in measures.labelled.items():
+        if name in _FOR_ALERTS:
+            continue
         fields[name] = {label: min(n, SUM_MAX) for label, n in bounded_counts(labels).items()}
     for name, distribution in measures.distributions.items():
         if name != "latency":

@@ -26,6 +26,7 @@ __all__ = [
     "BurnWindow",
     "ChangeRule",
     "ConversationRule",
+    "LagRule",
     "NoDataRule",
     "RatioRule",
     "ThresholdRule",
@@ -354,6 +355,18 @@ class NoDataRule(_RuleBase):
         return self
 
 
+class LagRule(_RuleBase):
+    """The workers do not keep up. Runs on the wall clock, and is decided once for everything."""
+
+    kind: Literal["lag"] = "lag"
+    by: tuple[()] = ()
+    window_s: Annotated[_Window, Field(alias="window")] = 60
+    """How long not everything may have been read."""
+    metric: Literal["lag"] = "lag"
+    agg: Literal[""] = ""
+    op: Literal[">="] = ">="
+
+
 @dataclass(frozen=True, slots=True)
 class ConversationMetric:
     """Something that one conversation comes to."""
@@ -417,6 +430,7 @@ AnyRule = (
     | ChangeRule
     | ConversationRule
     | NoDataRule
+    | LagRule
 )
 
 KINDS: dict[str, type[AnyRule]] = {
@@ -427,6 +441,7 @@ KINDS: dict[str, type[AnyRule]] = {
     "change": ChangeRule,
     "conversation": ConversationRule,
     "no_data": NoDataRule,
+    "lag": LagRule,
 }
 """By the value of ``kind``."""
 

@@ -46,6 +46,10 @@ _SUMS = (
     "reasoning_tokens",
     "retrieval_empty",
     "exceptions",
+    "security_events",
+    "security_refused",
+    "dropped_events",
+    "lost_records",
 )
 _QUEUE = "queue:"
 
@@ -88,6 +92,7 @@ QUANTITIES: Mapping[str, Callable[[Measures], int]] = {
     "latency_count": lambda measures: measures.latency_count,
     "latency_sum_us": lambda measures: measures.latency_sum_us,
     "late": lambda measures: measures.late,
+    "windows": lambda _: 1,
     **{name: _sum(name) for name in _SUMS},
     "ttft_sum_us": lambda measures: measures.distribution("ttft").sum,
     "ttft_count": lambda measures: measures.distribution("ttft").count,
@@ -115,6 +120,7 @@ _EXEMPLARS = {
     "output_tokens": "costliest",
     "unpriced": "unpriced",
     "rating_sum": "lowest_rated",
+    "security_refused": "refused",
 }
 
 
@@ -292,6 +298,30 @@ METRICS: Mapping[str, Metric] = {
         ("queue_sum",),
         lambda totals, _: totals["queue_sum"] / totals["queue_count"],
         samples="queue_count",
+    ),
+    "refused_by_principal": Metric(
+        "events",
+        "`security` events with outcome `blocked` or `flagged` of the one that has most of them; "
+        "of more than 32 in 10 s the rest counts as one",
+        ("security_refused",),
+        samples="windows",
+        of_histogram=lambda measures, _: float(
+            max(measures.labels("refused_principals").values(), default=0)
+        ),
+    ),
+    "dropped_events": Metric(
+        "events",
+        "events that bots had no room for and dropped, as their `health` events tell",
+        ("dropped_events",),
+        lambda totals, _: float(totals["dropped_events"]),
+        samples="windows",
+    ),
+    "lost_records": Metric(
+        "records",
+        "records that bots sent and nobody saw: gaps in their numbers",
+        ("lost_records",),
+        lambda totals, _: float(totals["lost_records"]),
+        samples="windows",
     ),
     "late": Metric(
         "turns",

@@ -35,7 +35,7 @@ from backchannel_processors.duplicates import (
 from backchannel_processors.errors import StateError
 from backchannel_processors.groupings import Dims, Grouping, Groupings, other_of
 from backchannel_processors.measures import OTHER, Measures, Tally
-from backchannel_processors.observations import Observation, read
+from backchannel_processors.observations import Health, Loss, Observation, read
 from backchannel_processors.partials import VERSION, Notice, Partial, Progress
 from backchannel_processors.states import Entry, decode_state, encode_state
 
@@ -180,6 +180,8 @@ class _Meta(msgspec.Struct, frozen=True):
     watermarks: dict[str, int]
     ended: list[str]
     producers: list[tuple[str, int]]
+    dropped: dict[str, int] = {}
+    """Events that each producer has dropped so far, as it told."""
 
 
 class _CellState(msgspec.Struct, array_like=True, frozen=True):
@@ -242,6 +244,7 @@ class SourcePartition:
         self._origins: dict[str, _Origin] = {LIVE: _Origin(last_seen_us=now_us)}
         self._producers = ProducerNumbers(most=rules.producers_max)
         self._event_ids = EventIds(most=rules.event_ids_max)
+        self._dropped: dict[str, int] = {}
         self._conversations = Conversations(
             counters,
             silence_s=rules.conversation_silence_s,
@@ -270,8 +273,8 @@ class SourcePartition:
         counters = self._counters
         batch = open_batch(record.value, record.headers)
         counters.received += batch.count
+        lost = self._producers.lost
         if batch.pseq is not None:
-            lost = self._producers.lost
             if not self._producers.is_new(batch.producer_id, batch.pseq):
                 counters.duplicate += batch.count
                 return
@@ -292,7 +295,8 @@ class SourcePartition:
             is_new = self._event_ids.is_new
             observations = [o for o in observations if is_new(o.event_id, record.offset)]
             counters.duplicate += len(reading.observations) - len(observations)
-        self._count(batch.origin, origin, observations, record)
+        lost = self._producers.lost - lost
+        self._count(batch.origin, origin, observations, record, (batch.producer_id, lost))
 
     def _origin_of(self, name: str) -> _Origin | None:
         origin = self._origins.get(name)
@@ -311,8 +315,15 @@ class SourcePartition:
         return True
 
     def _count(
-        self, name: str, origin: _Origin, observations: Sequence[Observation], record: Record
+        self,
+        name: str,
+        origin: _Origin,
+        observations: Sequence[Observation],
+        record: Record,
+        sender: tuple[str, int],
     ) -> None:
+        """Counts the events of a record. ``sender`` is the producer, and how many of its records
+        before this one are missing."""
         rules, counters = self._rules, self._counters
         times = [each.ts_us for each in observations]
         earliest_us, newest_us = min(times, default=0), max(times, default=0)
@@ -346,16 +357,42 @@ class SourcePartition:
                 counters.counted += len(some)
                 if clamped:
                     counters.clamped += sum([each.event_id in clamped for each in some])
-        if rules.conversations_max and not origin.ended:
-            crossings = self._conversations.take(
-                name, measured, record.offset, reached_us=reached_us, closed_us=closed_us
-            )
-            for number, some in _by_window(crossings).items():
+        if not origin.ended:
+            # What the events bring to light counts where they do.
+            found: list[Observation] = self._losses(measured, sender, closed_us)
+            if rules.conversations_max:
+                found += self._conversations.take(
+                    name, measured, record.offset, reached_us=reached_us, closed_us=closed_us
+                )
+                self._conversations.close(name, origin.watermark_us)
+            for number, some in _by_window(found).items():
                 self._count_in(name, origin, number * BASE_S, some, record.offset)
-            self._conversations.close(name, origin.watermark_us)
         self._fresh_count += len(observations)
         if self._fresh_count > _FRESH_MAX:
             self._fold()
+
+    def _losses(
+        self, measured: Sequence[Observation], sender: tuple[str, int], closed_us: int
+    ) -> list[Observation]:
+        """Returns what is missing of a sender's events, each at the first that tells of it and
+        whose window is open."""
+        producer_id, lost = sender
+        if not lost and Health not in set(map(type, measured)):
+            return []
+        places = [each for each in measured if (each.ts_us // _BASE_US + 1) * _BASE_US > closed_us]
+        losses: list[Observation] = []
+        if lost and places:
+            losses.append(_loss(places[0], records=lost))
+        for each in places:
+            if isinstance(each, Health) and each.sdk_dropped and producer_id:
+                total = sum(each.sdk_dropped.values())
+                before = self._dropped.pop(producer_id, 0)
+                if total > before:
+                    losses.append(_loss(each, dropped=total - before))
+                self._dropped[producer_id] = max(total, before)
+                while len(self._dropped) > self._rules.producers_max:
+                    del self._dropped[next(iter(self._dropped))]
+        return losses
 
     def _count_in(
         self,
@@ -626,6 +663,7 @@ class SourcePartition:
             {name: origin.watermark_us for name, origin in self._origins.items()},
             [name for name, origin in self._origins.items() if origin.ended],
             self._producers.items(),
+            dict(self._dropped),
         )
         self._changed = False
         gone = [*self._forget(), *self._conversations.gone()]
@@ -696,6 +734,7 @@ class SourcePartition:
     def _restore_meta(self, meta: _Meta, now_us: int) -> None:
         self.next_offset = meta.next_offset
         self._producers = ProducerNumbers(meta.producers, most=self._rules.producers_max)
+        self._dropped = dict(meta.dropped)
         for name, watermark_us in meta.watermarks.items():
             self._origins[name] = _Origin(watermark_us, name in meta.ended, now_us)
 
@@ -716,6 +755,10 @@ class SourcePartition:
         for measures in cell.states:
             measures.add(state.measures)
         self._note_unsent(cell)
+
+
+def _loss(at: Observation, *, dropped: int = 0, records: int = 0) -> Loss:
+    return Loss(at.event_id, at.ts_us, at.tenant_id, dropped=dropped, records=records)
 
 
 def _measured(observations: Sequence[Observation]) -> Sequence[Observation]:

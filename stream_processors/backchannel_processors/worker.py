@@ -108,7 +108,7 @@ class _Worker:
         outbox = Outbox(options, lease)
         tools = Tools(outbox, reader, lambda *args: group.commit(*args))
         windows = WindowsAgent(tools, self._window_rules(), self._settings, merge_partitions=merges)
-        merge = MergeAgent(tools, self._merge_rules(sources), self._settings)
+        merge = MergeAgent(tools, self._merge_rules(sources, merges), self._settings)
         self._agents = (windows, merge)
 
         async def opened(assigned: dict[str, set[int]]) -> None:
@@ -214,9 +214,10 @@ class _Worker:
             conversations_max=self._settings.conversations_max,
         )
 
-    def _merge_rules(self, sources: int) -> MergeRules:
+    def _merge_rules(self, sources: int, merges: int) -> MergeRules:
         return MergeRules(
             sources=sources,
+            partitions=merges,
             alerts=self._rules_file.rules,
             lateness_s=self._settings.lateness_s,
             idle_s=self._settings.idle_s,

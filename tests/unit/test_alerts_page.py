@@ -17,6 +17,7 @@ from backchannel_processors.rule import (
     BudgetRule,
     BurnRateRule,
     ConversationRule,
+    LagRule,
     NoDataRule,
 )
 from backchannel_processors.rule_metrics import METRICS, QUANTITIES
@@ -74,6 +75,8 @@ def _when(rule: AnyRule) -> str:
             return f"{when} at this pace" if rule.forecast else when
         case ConversationRule():
             return f"`{rule.metric}` of one conversation > {rule.threshold:,.10g}"
+        case LagRule():
+            return f"not everything was read for {duration_text(rule.window_s)}"
         case NoDataRule():
             return f"nothing for {duration_text(rule.window_s)}"
     what = f"`{rule.metric}` {rule.agg}".strip()

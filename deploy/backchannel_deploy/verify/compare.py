@@ -12,14 +12,16 @@ __all__ = ["REPAIRED", "Kind", "Mismatch", "compare", "corrected"]
 REPAIRED = 1 << 62
 """The bit of a revision that says it was corrected: no revision of the stream is ever as high."""
 
+_KEPT = ("conversations_over", "dropped_events", "lost_records")
+"""What no event says: it rests on the alert rules of that time, and on what never came."""
+
 _NOT_CONTENT = frozenset(
     # Which revision it is, not what it says; and examples, of which none can be called wrong.
     (
         *("origin", "grouping", "dims", "window_s", "window_start"),
         *("revision", "final", "complete", "late", "newest_event_at_us", "published_at_us"),
         *("slowest", "costliest", "failing"),
-        # It rests on the alert rules of that time.
-        "conversations_over",
+        *_KEPT,
     )
 )
 _CONTENT = tuple(name for name in Row.__struct_fields__ if name not in _NOT_CONTENT)
@@ -67,7 +69,8 @@ def compare(
     """
     measures = counted.measures if counted else Measures()
     said = corrected(identity, measures, stored.revision if stored else 0, now_us)
-    said.conversations_over = stored.conversations_over if stored else {}
+    for name in _KEPT if stored else ():
+        setattr(said, name, getattr(stored, name))
     known = stored or row(identity, Measures(), 0, _CERTAIN, 0)
     skipped = _REGISTERS if counted and counted.erased else ()
     different = tuple(

@@ -214,6 +214,16 @@ class Window(BaseModel):
     conversations_over: _Counts = Field(default_factory=dict)
     """Conversations that went over a limit of an alert rule with one of their turns, by limit:
     ``tokens:4000``. Each counts once, where that turn counts."""
+    security_events: _Sum = 0
+    """``security`` events."""
+    security_refused: _Sum = 0
+    """``security`` events with outcome ``blocked`` or ``flagged``."""
+    dropped_events: _Sum = 0
+    """Events that the bots had no room for and dropped, as their ``health`` events tell: counted
+    where the one stands that tells of them first."""
+    lost_records: _Sum = 0
+    """Records that a bot sent and nobody saw: gaps in its numbers, counted where the next one
+    stands."""
     active_users: _Sum = 0
     """Users of interactions, estimated from ``users``: within 3.3 % in 95 of 100 windows."""
     users: _Registers = Field(default_factory=dict)

@@ -7,13 +7,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from backchannel.events import Alert, encode_event
+from backchannel.events import Alert, Health, Security, encode_event, seal
 from backchannel_processors.alerting import AlertBook, Clocks
 from backchannel_processors.frames import HOUR, MINUTE, Calendar, frame_for
 from backchannel_processors.measures import Measures
 from backchannel_processors.rule_trial import Trial
 from backchannel_processors.rules import Rules
-from support.interactions import GROUPINGS, NOON_US, interaction
+from backchannel_processors.source_partition import Record
+from support.interactions import GROUPINGS, NOON_US, Changelog, interaction, record, source
 from support.rules import NOON, SECOND_US, Series, measures, rule_of
 
 DAY = 86_400
@@ -385,3 +386,78 @@ def test_the_metrics_of_what_people_and_machines_say_have_their_units() -> None:
         "cpu": 0.8,
     }
     assert value("queue_depth") == 10.0
+
+
+# -- lag, losses, refusals ---------------------------------------------------------------------
+
+LAG = rule_of("lag", window="1m")
+
+
+def behind(*moments: tuple[int, int], is_first: bool = True) -> list[str]:
+    """What is decided at some seconds of the wall clock, when all was read up to some second."""
+    book = AlertBook(Rules((LAG,), "hash"), is_first=is_first)
+    return [
+        alert.state
+        for now, read in moments
+        for alert in book.decide(
+            lambda grouping, dims: (),
+            Clocks(NOON_US + now * SECOND_US, 0, NOON_US + read * SECOND_US),
+        )
+    ]
+
+
+def test_workers_that_do_not_keep_up_are_told_of_until_they_have_caught_up() -> None:
+    assert behind((0, 0), (30, 0), (59, 0)) == []
+    assert behind((0, 0), (30, 0), (60, 0)) == ["firing"]
+    assert behind((0, 0), (30, 0), (60, 0), (70, 65)) == ["firing", "resolved"]
+
+
+def test_a_lag_is_told_by_one_partition_alone() -> None:
+    assert behind((0, 0), (30, 0), (60, 0), is_first=False) == []
+
+
+@pytest.mark.parametrize("jump", [7_200, -7_200])
+def test_a_wall_clock_that_is_set_is_no_lag(jump: int) -> None:
+    assert behind((0, 0), (jump, 0), (jump + 10, 0)) == []
+
+
+def refused(at_s: int, principal: str, outcome: str = "blocked") -> bytes:
+    said = {"kind": "login", "outcome": outcome, "principal_hash": principal}
+    return encode_event(Security.model_validate({"ts_us": NOON_US + at_s * SECOND_US, **said}))
+
+
+def test_refusals_count_by_the_principal_that_has_most_of_them() -> None:
+    rule = rule_of(metric="refused_by_principal", op=">=", threshold=3, min_samples=1)
+    trial = Trial(Rules((rule,), "hash"), GROUPINGS, NOON_US)
+    others = [refused(0, name) for name in "bcde"] + [refused(0, "a", "allowed")] * 3
+    assert told(trial, 0, refused(0, "a"), *others) == []
+    (alert,) = told(trial, 20, refused(20, "a"), refused(20, "a", "flagged"))
+    assert alert.value == 3.0
+
+
+def test_records_that_are_missing_count_where_the_next_one_stands() -> None:
+    part = source()
+    for offset, pseq in enumerate((1, 4, 5)):
+        part.take(record(offset, [interaction(offset * 10)], pseq=pseq), NOON_US)
+    lost = {
+        partial.window_start - NOON: partial.measures.sum("lost_records")
+        for partial in part.flush(fast_only=False)
+        if partial.grouping == "tenant"
+    }
+    assert lost == {0: 0, 10: 2, 20: 0}
+
+
+def test_what_a_bot_dropped_counts_once_also_after_a_restart() -> None:
+    def told_by(offset: int, total: int) -> Record:
+        event = Health(ts_us=NOON_US, sdk_dropped={"buffer_full": total})
+        sealed = seal([encode_event(event)], producer_id="bot", pseq=offset + 1)
+        return Record(offset, NOON_US, sealed.value, sealed.headers)
+
+    part, heir, changelog = source(), source(), Changelog()
+    for offset, total in enumerate((0, 3, 3, 5)):
+        part.take(told_by(offset, total), NOON_US)
+    changelog.write(part)
+    heir.restore(changelog.entries, NOON_US)
+    heir.take(told_by(4, 6), NOON_US)
+    (everything,) = [p for p in heir.flush(fast_only=False) if p.grouping == ""]
+    assert everything.measures.sum("dropped_events") == 6
