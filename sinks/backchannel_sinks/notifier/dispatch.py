@@ -130,7 +130,8 @@ class Dispatch:
         due_us = entry.due_us + (thread.wait_s * _SECOND_US if fires else 0)
         if known.is_news and not (fires and thread.step):
             due_us = known.due_us
-        kept = {"told": known.told, "hushed": known.hushed, "due_us": due_us}
+        hushed = known.hushed and not fires
+        kept = {"told": known.told, "hushed": hushed, "due_us": due_us}
         self._store(thread.with_entry(entry.model_copy(update=kept)))
 
     def _begin(self, line: Line, entry: Entry) -> bool:
@@ -199,11 +200,15 @@ class Dispatch:
             self._look_again[thread.key] = now_us + _LOOK_AGAIN_US
             self._queue_up(thread)
             return None
-        told = news[:ALERTS_MAX]
+        told, later = news[:ALERTS_MAX], news[ALERTS_MAX:]
+        listed_ids = {entry.alert.alert_id for entry in told}
+        known_ids = {entry.alert.alert_id for entry in later}
         still = [
             entry
-            for entry in thread.entries.values()
-            if entry.alert.state == "firing" and (entry.told or entry in news) and entry not in told
+            for alert_id, entry in thread.entries.items()
+            if entry.alert.state == "firing"
+            and (entry.told or alert_id in known_ids)
+            and alert_id not in listed_ids
         ]
         listed = [*told, *still[: ALERTS_MAX - len(told)]]
         message = Message(
@@ -232,7 +237,11 @@ class Dispatch:
             unheard_of = alert.state == "resolved" and not entry.told
             hushed = (alert.state == "firing" or unheard_of) and self._is_hushed(entry, now_us)
             acked = (alert_id, alert.transition) in self._acks
-            if thread.step and (acked or unheard_of):
+            if thread.step and acked and entry.told:
+                # Who was told of an earlier firing hears of the end all the same.
+                known = entry.model_copy(update={"told": alert.transition})
+                thread = thread.with_entry(known)
+            elif thread.step and (acked or unheard_of):
                 thread = thread.without(alert_id)  # somebody has taken care of it
             elif unheard_of and (hushed or entry.hushed):
                 thread = thread.without(alert_id)  # nobody was to know, and it is over
@@ -251,11 +260,8 @@ class Dispatch:
         if any(silence.covers(alert, now_us) for silence in self._silences.values()):
             self._counters.silenced += not entry.hushed
             return True
-        if any(
-            rule.holds_back(alert, other)
-            for rule in self._plan.inhibit
-            for other in self._firing.values()
-        ):
+        quieting = [rule for rule in self._plan.inhibit if rule.quiets.fits(alert)]
+        if any(rule.holds_back(alert, each) for rule in quieting for each in self._firing.values()):
             self._counters.inhibited += not entry.hushed
             return True
         return False

@@ -157,10 +157,10 @@ class Inhibition(_Table):
     """Dimensions or labels that both must have with the same value."""
 
     def holds_back(self, alert: Alert, other: Alert) -> bool:
-        """Says whether ``alert`` is left out because ``other`` fires."""
+        """Says whether ``alert``, one of those that it quiets, is left out because ``other``
+        fires."""
         return (
             alert.alert_id != other.alert_id
-            and self.quiets.fits(alert)
             and self.by.fits(other)
             and all(trait(alert, name) == trait(other, name) for name in self.equal)
         )

@@ -341,6 +341,19 @@ def test_the_next_firing_is_escalated_although_the_last_one_was_taken() -> None:
     assert desk.after(15 * 60).told("boss") == [{A: 3}]
 
 
+def test_whom_it_was_escalated_to_hears_of_the_end_also_when_the_next_firing_was_taken() -> None:
+    desk = Desk(ESCALATES)
+    again = fires_again(resolved(FIRST))
+    desk.offer(FIRST)
+    desk.after(15 * 60).told("boss")
+    desk.offer(resolved(FIRST), again)
+    desk.dispatch.hear(ack(again), desk.now_us)
+
+    assert desk.after(15 * 60).told("boss") == []
+    desk.offer(resolved(again))
+    assert desk.after(60).told("boss") == [{A: 4}]
+
+
 def test_whom_it_was_escalated_to_hears_of_the_end() -> None:
     desk = Desk(ESCALATES)
     desk.offer(FIRST)
@@ -382,6 +395,17 @@ def test_what_was_silenced_and_is_over_is_not_told() -> None:
     desk.after(120).offer(resolved(FIRST))
 
     assert desk.told() == []
+
+
+def test_a_firing_after_the_silence_is_told_although_the_one_before_was_not() -> None:
+    desk = Desk({"to": ["team"], "group_wait": "30s"})
+    desk.dispatch.hear(silence(NOON_US + MINUTE_US), desk.now_us)
+    desk.offer(FIRST)
+    desk.after(30).told()
+    again = fires_again(resolved(FIRST))
+    desk.after(60).offer(resolved(FIRST), again, resolved(again))
+
+    assert desk.after(30).told() == [{A: 4}]
 
 
 def test_the_end_of_what_was_told_is_told_in_a_silence_too() -> None:
