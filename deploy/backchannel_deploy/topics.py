@@ -29,6 +29,7 @@ __all__ = [
     "all_topics",
     "ensure_topics",
     "inspect_topics",
+    "partition_counts",
     "read_epochs",
     "topic_settings",
     "wrongly_cut",
@@ -111,7 +112,7 @@ async def ensure_topics(
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka, **options)
     await admin.start()
     try:
-        existing = await _partitions(admin, topics)
+        existing = await partition_counts(admin, topics)
         missing = [topic for topic in topics if topic.name not in existing]
         created = await _create_noted(admin, kafka, options, missing, replication_factor, clock)
         partitions = await _visible(admin, topics)
@@ -128,7 +129,7 @@ async def inspect_topics(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) ->
     Raises:
         aiokafka.errors.KafkaError: Kafka is away, or refuses this user.
     """
-    partitions = await _partitions(admin, topics)
+    partitions = await partition_counts(admin, topics)
     existing = [topic for topic in topics if topic.name in partitions]
     return Inspection(
         tuple(topic.name for topic in topics if topic.name not in partitions),
@@ -205,7 +206,7 @@ async def _give_back(kafka: str, options: dict[str, Any], lost: Sequence[str], e
     await _note(kafka, options, {name: epochs[0] for name, epochs in theirs.items() if epochs})
 
 
-async def _partitions(admin: AIOKafkaAdminClient, topics: Iterable[Topic]) -> dict[str, int]:
+async def partition_counts(admin: AIOKafkaAdminClient, topics: Iterable[Topic]) -> dict[str, int]:
     """Returns how many partitions each of the topics has that exist and have their leaders."""
     # All are asked for, not these: to ask for one by name may create it.
     wanted = {topic.name for topic in topics}
@@ -232,7 +233,7 @@ async def _visible(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> dict[
     """Waits until every topic can be used: a broker knows a new one a little later."""
     async with asyncio.timeout(_VISIBLE_TIMEOUT_S):
         while True:
-            partitions = await _partitions(admin, topics)
+            partitions = await partition_counts(admin, topics)
             if len(partitions) == len(topics):
                 return partitions
             await asyncio.sleep(_WAIT_S)

@@ -85,10 +85,9 @@ def erase(
 async def _erase(
     client: "Client", subject: "Subject", settings: "ErasureSettings", by: str
 ) -> "Erased":
-    import os
-
     from backchannel.clock import SYSTEM_CLOCK
     from backchannel_deploy.cli.settings import checked
+    from backchannel_deploy.connect import find_kafka
     from backchannel_deploy.control import desk
     from backchannel_deploy.erase.retention import personal_topics, too_long
     from backchannel_deploy.erase.run import Eraser
@@ -104,8 +103,7 @@ async def _erase(
     with checked():
         worker = WorkerSettings()
     bounds = {"ahead_s": worker.clock_ahead_s, "behind_s": worker.clock_behind_s}
-    group = os.environ.get("BACKCHANNEL_SINK_GROUP", "") or "backchannel-sink"
-    async with desk() as at, opened_log(group) as log:
+    async with desk() as at, opened_log(find_kafka()) as log:
         kept = await log.settings(personal_topics())
         for topic, days in too_long(kept, settings.erasure_days).items():
             print(

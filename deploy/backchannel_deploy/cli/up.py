@@ -26,11 +26,13 @@ def up(*, data_dir: Path | None = None) -> int:
     from rich.console import Console
 
     from backchannel_deploy.prepare import prepare
+    from backchannel_deploy.recover import recover
     from backchannel_deploy.up import UpSettings, run_up
 
     settings = UpSettings() if data_dir is None else UpSettings(data_dir=data_dir)
     console = Console()
-    return run_up(settings, prepare, console, roles=roles_for(settings, console))
+    roles = roles_for(settings, console)
+    return run_up(settings, prepare, console, recover=recover, roles=roles)
 
 
 def roles_for(settings: "UpSettings", console: "Console") -> tuple["Role", ...]:

@@ -47,13 +47,13 @@ def verify(
     """
     import asyncio
     import json as encoder
-    import os
     from dataclasses import asdict
 
     from rich.console import Console
 
     from backchannel.clock import SYSTEM_CLOCK
     from backchannel_deploy.cli.clickhouse import connected
+    from backchannel_deploy.connect import find_clickhouse, find_kafka
     from backchannel_deploy.doctor.report import print_findings
     from backchannel_deploy.verify.run import Order
     from backchannel_deploy.verify.run import verify as look
@@ -61,8 +61,7 @@ def verify(
 
     now_us = SYSTEM_CLOCK.now_us()
     span = _span(since, until, now_us)
-    group = os.environ.get("BACKCHANNEL_SINK_GROUP", "") or "backchannel-sink"
-    order = Order(None if offsets else span, group, span.since_s, repair)
+    order = Order(find_kafka(), find_clickhouse(), None if offsets else span, span.since_s, repair)
     console = Console(highlight=False, soft_wrap=True)
     with connected() as client, Console(stderr=True).status("") as shown:
         checked = asyncio.run(

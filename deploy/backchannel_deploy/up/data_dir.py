@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import psutil
 from pydantic import TypeAdapter, ValidationError
 
 from backchannel_deploy.up.errors import AlreadyRunningError
 from backchannel_deploy.up.json_file import read_json, write_json
-from backchannel_deploy.up.process_id import ProcessId
+from backchannel_deploy.up.process_id import SAME_START_MS, ProcessId
 from backchannel_deploy.up.running import find_running
 
 LEFTOVER_TIMEOUT_S = 5.0
@@ -77,20 +78,29 @@ class DataDir:
             {"processes": [asdict(process) for process in processes]},
         )
 
+    def machine_stopped(self) -> bool:
+        """Whether the last run ended because the machine did (a power failure, a reset): the newest
+        writes of its parts may be lost. To be asked before anything is started."""
+        booted_at_ms = psutil.boot_time() * 1_000
+        return any(each.started_at_ms < booted_at_ms - SAME_START_MS for each in self._remembered())
+
     def end_leftovers(self) -> list[ProcessId]:
         """End what a former supervisor, killed, has left running, and return it. Blocks.
 
         In reverse order of their start, as an orderly stop does.
         """
-        content = read_json(self.path / "processes.json") or {}
-        try:
-            known = _PROCESSES.validate_python(content.get("processes", []))
-        except ValidationError:
-            return []
-        leftovers = [process for process in reversed(known) if process.is_alive()]
+        leftovers = [process for process in reversed(self._remembered()) if process.is_alive()]
         for process in leftovers:
             process.end(LEFTOVER_TIMEOUT_S)
         return leftovers
+
+    def _remembered(self) -> list[ProcessId]:
+        """What ran when it was last noted; nothing after an orderly end."""
+        content = read_json(self.path / "processes.json") or {}
+        try:
+            return _PROCESSES.validate_python(content.get("processes", []))
+        except ValidationError:
+            return []
 
     def _who(self, pid: str) -> str:
         running = find_running(self.path)

@@ -26,6 +26,7 @@ def run_up(
     console: Console,
     *,
     session: Session | None = None,
+    recover: Prepare | None = None,
     roles: tuple[Role, ...] = ROLES,
 ) -> int:
     """Run the stack until a signal, or until ``session`` returns; return the exit code.
@@ -36,7 +37,7 @@ def run_up(
     configure_logging()
     try:
         with ConsoleProgress(console) as progress:
-            up = Up(settings, prepare, roles=roles, progress=progress)
+            up = Up(settings, prepare, recover=recover, roles=roles, progress=progress)
             asyncio.run(_run(up, session or _until_signal(console)))
     except UserError as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)

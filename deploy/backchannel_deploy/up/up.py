@@ -37,7 +37,8 @@ LOG_CHECK_S = 60.0
 log = structlog.get_logger("backchannel.up")
 
 Prepare = Callable[[str, str], Awaitable[None]]
-"""Creates in ``(kafka, clickhouse)`` what the roles need: topics, tables. Safe to repeat."""
+"""Does in ``(kafka, clickhouse)`` what has to be done before the roles start: creates topics and
+tables, or repairs what a power failure left. Safe to repeat."""
 
 
 class Up:
@@ -52,11 +53,13 @@ class Up:
         settings: UpSettings,
         prepare: Prepare,
         *,
+        recover: Prepare | None = None,
         roles: tuple[Role, ...] = ROLES,
         progress: Progress | None = None,
     ) -> None:
         self._settings = settings
         self._prepare = prepare
+        self._recover = recover
         self._roles = roles
         self._progress = progress or Silent()
         self._data_dir = DataDir(settings.data_dir)
@@ -93,6 +96,7 @@ class Up:
         """
         try:
             self._to_undo.enter_context(self._data_dir.owned())
+            machine_stopped = self._data_dir.machine_stopped()
             await self._end_leftovers()
             if not self._settings.kafka:
                 await self._start_broker()
@@ -100,6 +104,10 @@ class Up:
                 await self._start_clickhouse()
             self._progress.phase("Preparing topics and tables")
             await self._prepare(self._kafka, self._clickhouse)
+            if machine_stopped and self._recover is not None:
+                # Neither Kafka nor ClickHouse has every write on the disk at once.
+                self._progress.phase("The machine has stopped: looking for what was lost")
+                await self._recover(self._kafka, self._clickhouse)
             addresses = {
                 "BACKCHANNEL_KAFKA": self._kafka,
                 "BACKCHANNEL_CLICKHOUSE": self._clickhouse,

@@ -1,6 +1,7 @@
 """The topics in Kafka, as the check of offsets needs them: how far they go, and single records."""
 
 import logging
+import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,13 +14,13 @@ from aiokafka.errors import KafkaError
 from backchannel.events.topics import DEAD, EVENTS, METRICS, Topic
 from backchannel.security import KafkaSecurity
 from backchannel_deploy.cli.settings import checked
-from backchannel_deploy.connect import find_kafka
 from backchannel_deploy.errors import UserError
-from backchannel_deploy.topics import read_epochs, topic_settings
+from backchannel_deploy.topics import partition_counts, read_epochs, topic_settings
 from backchannel_sinks.records import Record
 
 __all__ = ["Log", "Reach", "opened_log"]
 
+_SINK_GROUP = "backchannel-sink"
 _POLL_MS = 500
 _POLLS_MAX = 20
 _DEAD_REQUEST_BYTES = DEAD.message_bytes_max + 1024 * 1024
@@ -132,9 +133,10 @@ class Log:
                 await each
 
     async def _partitions(self, topic: Topic) -> list[TopicPartition]:
-        if topic.name not in await self._consumer.topics():
+        counts = await partition_counts(self._admin, [topic])
+        if topic.name not in counts:
             raise UserError(f"Kafka has no topic {topic.name}. Create it: backchannel migrate")
-        return [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        return [TopicPartition(topic.name, number) for number in range(counts[topic.name])]
 
     async def _committed(self) -> dict[TopicPartition, int]:
         found = await self._admin.list_consumer_group_offsets(self._sink_group)
@@ -142,14 +144,14 @@ class Log:
 
 
 @asynccontextmanager
-async def opened_log(sink_group: str) -> AsyncIterator[Log]:
-    """Connects.
+async def opened_log(kafka: str) -> AsyncIterator[Log]:
+    """Connects. The sink's group is that of BACKCHANNEL_SINK_GROUP, as the sink has it.
 
     Raises:
         UserError: Kafka gives no answer.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it has to say is said here
-    kafka = find_kafka()
+    sink_group = os.environ.get("BACKCHANNEL_SINK_GROUP", "") or _SINK_GROUP
     with checked():
         options = {"bootstrap_servers": kafka, **KafkaSecurity.from_env().aiokafka()}
     admin = AIOKafkaAdminClient(**options)

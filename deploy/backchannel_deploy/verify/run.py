@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from clickhouse_connect.driver.client import Client
 
 from backchannel.clock import Clock
-from backchannel_deploy.connect import find_clickhouse, find_database
+from backchannel_deploy.connect import find_database
 from backchannel_deploy.verify import stored
 from backchannel_deploy.verify.log import Log, opened_log
 from backchannel_deploy.verify.offsets import check_offsets
@@ -29,9 +29,12 @@ _ASK_S = 0.5
 class Order:
     """What is to be looked at."""
 
+    kafka: str
+    """Bootstrap servers."""
+    clickhouse: str
+    """ClickHouse's HTTP URL; it may hold a user and a password."""
     span: Span | None
     """``None``: offsets alone."""
-    sink_group: str
     since_s: int
     """From when on losses, dead letters and doubled rows count."""
     repair: bool = False
@@ -45,11 +48,11 @@ async def verify(
     Raises:
         UserError: Kafka gives no answer.
     """
-    async with opened_log(order.sink_group) as log:
+    async with opened_log(order.kafka) as log:
         checked = await _look(client, log, order, clock, progress)
-        if not order.repair or checked.not_stored:
+        if not order.repair:
             return checked
-        stored_again = await _store_lost(log, checked, clock)
+        stored_again = await _store_lost(log, checked, order, clock)
         if stored_again and order.span is not None:
             # Windows are only held to events that are all there.
             checked = await _look(client, log, order, clock, progress)
@@ -76,10 +79,10 @@ async def _look(
     return Checked(not_stored, offsets, doubled, windows, lost, unclean_ends, dead)
 
 
-async def _store_lost(log: Log, checked: Checked, clock: Clock) -> int:
+async def _store_lost(log: Log, checked: Checked, order: Order, clock: Clock) -> int:
     if not checked.offsets.lost:
         return 0
-    store = ClickHouseStore(lambda: connect(find_clickhouse(), find_database()), clock)
+    store = ClickHouseStore(lambda: connect(order.clickhouse, find_database()), clock)
     try:
         return await store_lost(log, store, checked.offsets.lost, await log.epoch(), clock)
     finally:

@@ -116,10 +116,7 @@ def _of_offsets(found: OffsetsFound) -> list[Finding]:
         places = ", ".join(
             f"[{partition}] from {records[0].offset:,}" for partition, records in found.lost.items()
         )
-        told = (
-            f"{counted(found.lost_count, 'record')} of chat.events were committed and are not in "
-            f"events ({places})."
-        )
+        told = f"committed and not in events: {counted(found.lost_count, 'record')} ({places})."
         advice = "Kafka still has them: backchannel verify --repair stores them."
         findings.append(Finding("offsets", "wrong", told, advice))
     if found.shrunk:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from backchannel_deploy.up.data_dir import DataDir
@@ -42,6 +43,19 @@ def test_it_can_be_owned_again_afterwards(tmp_path: Path) -> None:
 def test_only_its_owner_can_look_into_it(tmp_path: Path) -> None:
     with DataDir(tmp_path / "data").owned():
         assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_machine_that_stopped_under_a_run_is_told_from_a_run_that_was_killed(
+    tmp_path: Path, leftover: ProcessId
+) -> None:
+    data_dir = DataDir(tmp_path)
+    assert not data_dir.machine_stopped()
+    data_dir.remember_processes([leftover])
+    assert not data_dir.machine_stopped()
+
+    before_boot_ms = round(psutil.boot_time() * 1_000) - 60_000
+    data_dir.remember_processes([replace(leftover, started_at_ms=before_boot_ms)])
+    assert data_dir.machine_stopped()
 
 
 def test_what_a_former_run_left_is_ended(tmp_path: Path, leftover: ProcessId) -> None:
