@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLICKHOUSE",
+    "CLUSTER",
     "DATABASE",
     "DATA_DIR",
     "KAFKA",
     "find_clickhouse",
+    "find_cluster",
     "find_database",
     "find_kafka",
     "without_secrets",
@@ -26,6 +28,7 @@ __all__ = [
 KAFKA = "BACKCHANNEL_KAFKA"
 CLICKHOUSE = "BACKCHANNEL_CLICKHOUSE"
 DATABASE = "BACKCHANNEL_DATABASE"
+CLUSTER = "BACKCHANNEL_CLICKHOUSE_CLUSTER"
 DATA_DIR = "BACKCHANNEL_DATA_DIR"
 
 
@@ -61,6 +64,11 @@ def find_clickhouse(env: Mapping[str, str] = os.environ) -> str:
 def find_database(env: Mapping[str, str] = os.environ) -> str:
     """Returns the name of the database that the tables are in."""
     return env.get(DATABASE, "") or "backchannel"
+
+
+def find_cluster(env: Mapping[str, str] = os.environ) -> str:
+    """Returns the name of the ClickHouse cluster whose replicas hold the tables; empty for none."""
+    return env.get(CLUSTER, "")
 
 
 def without_secrets(url: str) -> str:

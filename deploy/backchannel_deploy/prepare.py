@@ -12,7 +12,7 @@ from backchannel.security import KafkaSecurity
 from backchannel_deploy.cli.amounts import counted
 from backchannel_deploy.cli.clickhouse import error_sentence
 from backchannel_deploy.cli.settings import checked
-from backchannel_deploy.connect import find_database, without_secrets
+from backchannel_deploy.connect import find_cluster, find_database, without_secrets
 from backchannel_deploy.errors import UserError
 from backchannel_deploy.prices.load import Loaded, load_when_empty
 from backchannel_deploy.topics import TopicError, Topics, ensure_topics
@@ -79,7 +79,7 @@ def _prepare_tables(clickhouse: str) -> tuple[list[Migration], Loaded | None]:
     try:
         client = connect(clickhouse, find_database(), answer_timeout_s=_DDL_TIMEOUT_S)
         try:
-            return migrate(client), load_when_empty(client)
+            return migrate(client, find_cluster()), load_when_empty(client)
         finally:
             client.close()
     except (MigrationError, ValueError) as error:

@@ -11,8 +11,14 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import Interaction
 from backchannel_sinks.clickhouse.access import role_statements
+from backchannel_sinks.clickhouse.cluster import on_cluster
 from backchannel_sinks.clickhouse.connection import connect
-from backchannel_sinks.clickhouse.migrate import migrate
+from backchannel_sinks.clickhouse.migrate import (
+    MigrationError,
+    migrate,
+    migrations,
+    statements,
+)
 from support.endpoint import EndpointProcess
 from support.rows_of_events import insert_events
 
@@ -90,4 +96,15 @@ def test_what_a_server_is_told_is_what_the_engine_reads(endpoint: EndpointProces
     owner = connect(endpoint.url, "backchannel")
     for statement in role_statements("backchannel", ["acme"]):
         owner.query("SELECT formatQuery({sql:String})", parameters={"sql": statement})
+    owner.close()
+
+
+def test_the_migrations_of_a_cluster_are_what_the_engine_reads(endpoint: EndpointProcess) -> None:
+    owner = connect(endpoint.url, "backchannel")
+    for migration in migrations():
+        for statement in statements(migration.sql):
+            sql = on_cluster(statement, "replicas").replace("\\", "\\\\").replace("'", "\\'")
+            owner.query(f"SELECT formatQuery('{sql}')")  # too long for a parameter
+    with pytest.raises(MigrationError, match="it knows no cluster 'replicas'"):
+        migrate(owner, "replicas")
     owner.close()

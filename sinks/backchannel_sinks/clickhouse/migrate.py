@@ -11,7 +11,22 @@ from importlib.resources import files
 
 from clickhouse_connect.driver.client import Client
 
-__all__ = ["Migration", "MigrationError", "applied", "migrate", "migrations", "statements"]
+from backchannel_sinks.clickhouse.cluster import on_cluster
+
+__all__ = [
+    "VERSION_MIN",
+    "Migration",
+    "MigrationError",
+    "applied",
+    "check_version",
+    "migrate",
+    "migrations",
+    "statements",
+]
+
+VERSION_MIN = (26, 3)
+"""The oldest server: since 26.2 every insert is deduplicated by its token, and the sink counts on
+that; 26.3 is the first with long support."""
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -65,18 +80,36 @@ def statements(sql: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def migrate(client: Client) -> list[Migration]:
+def check_version(version: str) -> None:
+    """Passes a server that is new enough.
+
+    Raises:
+        MigrationError: it is older than `VERSION_MIN`.
+    """
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if numbers < VERSION_MIN:
+        least = ".".join(map(str, VERSION_MIN))
+        raise MigrationError(f"version {version} is too old, at least {least} is needed")
+
+
+def migrate(client: Client, cluster: str = "") -> list[Migration]:
     """Applies what the client's database does not have yet, and returns it.
+
+    With the name of a cluster every statement runs on all of its replicas, and tables replicate.
 
     Creates the database when there is none. Safe to repeat, to interrupt and to run twice at once:
     every statement may be repeated, and a migration is noted after its last one. Blocks.
 
     Raises:
-        MigrationError: a migration that was applied is not the one of this version.
+        MigrationError: a migration that was applied is not the one of this version; or the server
+            is too old, or the cluster is not one of one shard.
         clickhouse_connect.driver.exceptions.ClickHouseError: ClickHouse is away or refuses.
     """
-    _create_database(client)
-    client.command(_NOTES)
+    check_version(client.server_version or "")
+    if cluster:
+        _check_cluster(client, cluster)
+    _create_database(client, cluster)
+    client.command(on_cluster(_NOTES, cluster))
     noted = _applied(client)
     todo = []
     for migration in migrations():
@@ -90,7 +123,7 @@ def migrate(client: Client) -> list[Migration]:
             )
     for migration in todo:
         for statement in statements(migration.sql):
-            client.command(statement)
+            client.command(on_cluster(statement, cluster))
         _note(client, migration)
     return todo
 
@@ -111,7 +144,21 @@ def applied(client: Client) -> dict[int, str]:
     return _applied(client) if known else {}
 
 
-def _create_database(client: Client) -> None:
+def _check_cluster(client: Client, cluster: str) -> None:
+    (shards,) = client.query(
+        "SELECT uniqExact(shard_num) FROM system.clusters WHERE cluster = {cluster:String}",
+        parameters={"cluster": cluster},
+    ).result_rows[0]
+    if not shards:
+        raise MigrationError(f"it knows no cluster {cluster!r}: see system.clusters")
+    if shards > 1:
+        raise MigrationError(
+            f"the cluster {cluster!r} has {shards} shards: backchannel keeps every row on every"
+            " replica and needs a cluster of one shard"
+        )
+
+
+def _create_database(client: Client, cluster: str) -> None:
     name = client.database or ""
     if not _DATABASE.fullmatch(name):
         raise MigrationError("the database must have a name of letters, digits and _")
@@ -122,7 +169,8 @@ def _create_database(client: Client) -> None:
         use_database=False,
     )
     if not known:
-        client.command(f"CREATE DATABASE IF NOT EXISTS `{name}`", use_database=False)
+        statement = on_cluster(f"CREATE DATABASE IF NOT EXISTS `{name}`", cluster)
+        client.command(statement, use_database=False)
 
 
 def _applied(client: Client) -> dict[int, str]:
