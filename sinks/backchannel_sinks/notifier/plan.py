@@ -115,7 +115,10 @@ class Target(_Table):
             raise ValueError("give it either apprise or webhook")
         if self.webhook is None:
             return self
-        parts = urlsplit(self.webhook.get_secret_value())
+        try:
+            parts = urlsplit(self.webhook.get_secret_value())
+        except ValueError:  # its words hold the address
+            raise ValueError("webhook: write an http:// or https:// URL") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("webhook: write an http:// or https:// URL")
         if parts.username or parts.password:

@@ -2,9 +2,9 @@
 
 import asyncio
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from backchannel.clock import Clock
 from backchannel_sinks.notifier.addresses import GuardedResolver, RefusedAddressError, is_allowed
@@ -70,8 +70,9 @@ class Webhook:
             ) from None
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> None:
-        host = urlsplit(self._url).hostname or ""
-        # An address that is written as such is never resolved, so it is judged here.
+        # An address that is written as such is never resolved, so it is judged here: as yarl reads
+        # it, which connects.
+        host = URL(self._url).host or ""
         if _is_address(host) and not is_allowed(host, self._allowed):
             raise RefusedAddressError("its address is not public and not allowed")
         connector = aiohttp.TCPConnector(

@@ -38,6 +38,7 @@ def test_a_secret_stands_in_the_environment(tmp_path: Path) -> None:
         ('[target.a]\napprise = "json://${HOST}"', "set these variables of the environment: HOST"),
         ("[target.a]", "target.a: give it either apprise or webhook"),
         ('[target.a]\nwebhook = "https://x"', "secrets: a webhook is signed"),
+        ('[target.a]\nwebhook = "http://[x"', "write an http:// or https:// URL"),
         ('[target.a]\nwebhook = "ftp://x"', "write an http:// or https:// URL"),
         ('[target.a]\nwebhook = "https://u:p@x"', "no user or password in the URL"),
         (HOOK.replace("whsec_", ""), "target.hook.secrets: write whsec_ and the base64"),

@@ -72,7 +72,10 @@ async def test_a_receiver_may_ask_for_patience(receiver: Receiver) -> None:
     assert raised.value.retry_after_s == 7
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "2130706433", "0x7f.1"])
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "127.0.0.1.", "localhost", "[::1]", "2130706433", "0x7f.1", "①②⑦.⓪.⓪.①"],
+)
 async def test_this_machine_is_refused_under_every_name(receiver: Receiver, host: str) -> None:
     webhook = a_webhook(f"http://{host}:{receiver.port}/ok", timeout_s=5, allow=[])
 
