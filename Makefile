@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format faults soak bench requirements clean
+.PHONY: help setup demo test check lint format faults faults-stream faults-sink soak bench requirements clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,14 @@ format: $(STAMP) ## rewrite the code as the formatter and the linter want it
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-faults: $(STAMP) ## the long form of the fault tests: many kills, many seeds, many walks of alert states
-	@BACKCHANNEL_FAULTS=full $(BIN)/python -m pytest tests/consistency tests/property/test_alert_states.py $(PYTEST_ARGS)
+faults: faults-stream faults-sink ## the long form of everything that can go wrong, under load
+	@BACKCHANNEL_FAULTS=full $(BIN)/python -m pytest tests/consistency tests/property $(PYTEST_ARGS)
+
+faults-stream: $(STAMP) ## what faults do to the workers: lost, doubled, recovery (FAULTS_ARGS="--full --seed 7")
+	@PYTHONPATH=tests $(BIN)/python -m faults stream $(FAULTS_ARGS)
+
+faults-sink: $(STAMP) ## the same for the sink and ClickHouse
+	@PYTHONPATH=tests $(BIN)/python -m faults sink $(FAULTS_ARGS)
 
 soak: $(STAMP) ## one hour of load while the broker goes away at random: nothing may grow or be lost
 	@PYTHONPATH=tests $(BIN)/python -m soak $(SOAK_ARGS)

@@ -42,7 +42,10 @@ class Ledger:
 
     def rows(self) -> dict[RowKey, dict[str, int]]:
         """Returns the sums of each row, in the form of ``rows_of``."""
-        return {key: dict(sums) for key, sums in self._sums.items()}
+        return {
+            key: {name: value for name, value in sums.items() if value}
+            for key, sums in self._sums.items()
+        }
 
 
 def rows_of(listener: Listener) -> dict[RowKey, dict[str, int]]:

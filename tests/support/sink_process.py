@@ -195,6 +195,11 @@ class Feeder:
     _seq: int = 0
     _random: random.Random = field(default_factory=lambda: random.Random(7))
 
+    @property
+    def events_made(self) -> int:
+        """How many events there are so far: the number of the last one."""
+        return self._seq
+
     def events(self, count: int) -> list[Interaction]:
         """Makes events, stamped with this producer and their number."""
         made = []

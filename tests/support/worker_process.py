@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -176,7 +177,7 @@ class Bot:
         self._producer = producer
         self.producer_id = producer_id
         self._origin = origin
-        self._pseq = [0] * EVENTS.partitions
+        self._pseq: Counter[int] = Counter()
 
     async def send(self, partition: int, events: Sequence[Interaction]) -> None:
         """Seals events into one record and sends it; ``flush`` waits for it."""
@@ -201,6 +202,11 @@ class Bot:
     async def send_raw(self, partition: int, value: bytes | None) -> None:
         """Sends what is no sealed batch."""
         await self._producer.send(EVENTS.name, value, key=b"any", partition=partition)
+
+    async def sees(self, partitions: int) -> None:
+        """Waits until it knows of so many partitions."""
+        while len(await self._producer.partitions_for(EVENTS.name)) < partitions:
+            await self._producer.client.force_metadata_update()
 
     async def flush(self) -> None:
         """Waits until everything is acknowledged."""

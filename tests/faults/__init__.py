@@ -1,0 +1,1 @@
+"""Faults on purpose, under load: ``make faults-stream`` and ``make faults-sink``."""

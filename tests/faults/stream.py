@@ -1,0 +1,323 @@
+"""Workers under load while something goes wrong; then every row is held to the ledger."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+
+from backchannel.clock import SYSTEM_CLOCK
+from backchannel.events import Interaction, SealedBatch
+from backchannel.events.topics import EVENTS, PARTIALS
+from backchannel_processors.topics import APP_ID, SOURCES
+from faults.result import Result
+from faults.tasks import cancelled, first_failure
+from support.broker import BrokerProcess
+from support.ledger import Ledger, rows_of, traffic
+from support.worker_process import Bot, Listener, WorkerProcess, bot, create_topics, listener
+
+__all__ = ["FAULTS", "KILLS", "MIXED", "StreamFault", "StreamStage", "under_fault"]
+
+_SETTLE_S = 90.0
+_FROZEN_S = 9.0
+"""Beyond the session timeout of the tests: another worker takes over."""
+_BEHIND_US = 30_000_000
+"""How far events out of order are behind: within the lateness, so they belong to their window."""
+
+
+@dataclass
+class StreamStage:
+    """What a fault can be done to."""
+
+    broker: BrokerProcess
+    workers: list[WorkerProcess]
+    chance: Random
+    sender: Bot
+    heard: Listener
+    ledger: Ledger = field(default_factory=Ledger)
+    wanted: list[WorkerProcess] = field(default_factory=list)
+    """Workers that are started again when they end."""
+    sent: list[tuple[int, SealedBatch]] = field(default_factory=list)
+    sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Records of a partition leave in the order of their numbers."""
+    partitions: int = EVENTS.partitions
+    """Of ``chat.events``."""
+    is_over: bool = False
+    """No more load is wanted."""
+    recoveries: list[asyncio.Task[float]] = field(default_factory=list)
+
+    async def rest(self, least_s: float, most_s: float) -> None:
+        """Lets load go on for a while."""
+        await asyncio.sleep(self.chance.uniform(least_s, most_s))
+
+    def watch(self) -> None:
+        """Begins to measure how long it takes until what is sent now is in windows."""
+        self.recoveries.append(asyncio.create_task(self._recovery(f"probe-{len(self.recoveries)}")))
+
+    async def send(self, partition: int, events: list[Interaction], *, times: int = 1) -> None:
+        """Sends events as one record, noted in the ledger."""
+        self.ledger.note(events)
+        batch = self.sender.seal(partition, events)
+        self.sent.append((partition, batch))
+        for _ in range(times):
+            await self.sender.resend(partition, batch)
+
+    async def _recovery(self, tenant: str) -> float:
+        began_s, partitions = time.monotonic(), self.partitions
+        async with self.sending:
+            for partition in range(partitions):
+                event = Interaction(ts_us=SYSTEM_CLOCK.now_us(), tenant_id=tenant)
+                await self.send(partition, [event])
+        while self._counted(tenant) < partitions:  # noqa: ASYNC110 -- read elsewhere
+            await asyncio.sleep(0.05)
+        return time.monotonic() - began_s
+
+    def _counted(self, tenant: str) -> int:
+        return sum(
+            row.count
+            for (_, grouping, dims, width_s, _), row in self.heard.rows.items()
+            if (grouping, dims, width_s) == ("tenant", tenant, 10)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFault:
+    """Something that goes wrong, ``times`` times over."""
+
+    name: str
+    happen: Callable[[StreamStage, int], Coroutine[Any, Any, None]]
+    workers: int = 1
+    """At work when load begins."""
+    spare: int = 0
+    """That can join them."""
+    is_disorderly: bool = False
+    """Whether events come out of order and many of them twice."""
+
+
+async def under_fault(
+    fault: StreamFault,
+    times: int,
+    seed: int,
+    broker: BrokerProcess,
+    new_worker: Callable[..., WorkerProcess],
+) -> tuple[Result, Listener]:
+    """Has a fault happen under load, and returns what became of the events when every row is
+    exact, or when it is not after a minute and a half."""
+    chance = Random(seed)
+    await create_topics(broker.bootstrap)
+    # One that is alone keeps its name, so that it gets its partitions back at once.
+    slot = {"slot": "one"} if fault.workers + fault.spare == 1 else {}
+    workers = [new_worker(broker.bootstrap, **slot) for _ in range(fault.workers + fault.spare)]
+    wanted = workers[: fault.workers]
+    for worker in wanted:
+        worker.start()
+    for worker in wanted:
+        await worker.is_at_work()
+    async with bot(broker.bootstrap) as sender, listener(broker.bootstrap) as heard:
+        stage = StreamStage(broker, workers, chance, sender, heard, wanted=wanted)
+        background = [asyncio.create_task(work) for work in (_listen(heard), _supervise(stage))]
+        loading = asyncio.create_task(_load(stage, is_disorderly=fault.is_disorderly))
+        try:
+            await first_failure(fault.happen(stage, times), loading, *background)
+            stage.is_over = True
+            await loading
+            result = await first_failure(_judged(fault, times, stage), *background)
+        finally:
+            await cancelled(loading, *background, *stage.recoveries)
+        return result, heard
+
+
+async def _judged(fault: StreamFault, times: int, stage: StreamStage) -> Result:
+    deadline = time.monotonic() + _SETTLE_S
+    expected, found = stage.ledger.rows(), rows_of(stage.heard)
+    while found != expected and time.monotonic() < deadline:
+        await asyncio.sleep(0.5)
+        found = rows_of(stage.heard)
+    finest = [
+        (numbers.get("count", 0), found.get(key, {}).get("count", 0))
+        for key, numbers in expected.items()
+        if (key[1], key[3]) == ("tenant,endpoint,model", 10)
+    ]
+    recoveries = [each.result() for each in stage.recoveries if each.done()]
+    missing = len(stage.recoveries) - len(recoveries)
+    return Result(
+        f"{fault.name} × {times}" if times > 1 else fault.name,
+        stage.ledger.events,
+        sum(max(0, wanted - got) for wanted, got in finest),
+        sum(max(0, got - wanted) for wanted, got in finest),
+        sum(found.get(key) != expected.get(key) for key in {*found, *expected}) + missing,
+        max(recoveries, default=0.0),
+    )
+
+
+async def _load(stage: StreamStage, *, is_disorderly: bool) -> None:
+    """Sends about 60 records a second, some of them twice, until it is over."""
+    chance, twice = stage.chance, 0.3 if is_disorderly else 0.05
+    while not stage.is_over:
+        async with stage.sending:
+            for partition in range(stage.partitions):
+                events = traffic(chance, most=20)
+                if is_disorderly:
+                    events = [
+                        each.model_copy(update={"ts_us": each.ts_us - chance.randrange(_BEHIND_US)})
+                        for each in events
+                    ]
+                await stage.send(partition, events, times=1 + (chance.random() < twice))
+            await stage.sender.flush()
+        await asyncio.sleep(0.2)
+
+
+async def _listen(heard: Listener) -> None:
+    while True:
+        await heard.read(0.2)
+
+
+async def _supervise(stage: StreamStage) -> None:
+    """Starts again what has ended."""
+    while True:
+        for worker in stage.wanted:
+            if not worker.is_running:
+                worker.start()
+        await asyncio.sleep(0.1)
+
+
+# -- faults ----------------------------------------------------------------------------------------
+
+
+async def _kill(stage: StreamStage, times: int) -> None:
+    for _ in range(times):
+        await stage.rest(1, 5)
+        stage.chance.choice([each for each in stage.wanted if each.is_running]).kill()
+        stage.watch()
+    await asyncio.sleep(2)
+
+
+async def _freeze(stage: StreamStage, times: int) -> None:
+    for _ in range(times):
+        await stage.rest(2, 6)
+        worker = stage.chance.choice([each for each in stage.wanted if each.is_running])
+        worker.pause()
+        stage.watch()
+        await asyncio.sleep(_FROZEN_S)
+        worker.resume()
+    await asyncio.sleep(2)
+
+
+async def _stop(stage: StreamStage, times: int) -> None:
+    for _ in range(times):
+        await stage.rest(2, 6)
+        worker = stage.chance.choice([each for each in stage.wanted if each.is_running])
+        await asyncio.to_thread(worker.stop)
+        stage.watch()
+
+
+async def _in_turn(stage: StreamStage, times: int) -> None:
+    for number in range(times):
+        await (_kill, _freeze, _stop)[number % 3](stage, 1)
+    await asyncio.sleep(2)
+
+
+async def _grow_and_shrink(stage: StreamStage, times: int) -> None:
+    for _ in range(times):
+        stage.wanted = list(stage.workers)
+        stage.watch()
+        await asyncio.sleep(15)
+        stage.wanted, leaving = stage.workers[:1], stage.workers[1:]
+        await asyncio.gather(*(asyncio.to_thread(each.stop) for each in leaving))
+        stage.watch()
+        await asyncio.sleep(15)
+
+
+async def _kill_broker(stage: StreamStage, times: int) -> None:
+    for _ in range(times):
+        await stage.rest(2, 6)
+        await asyncio.to_thread(stage.broker.kill)
+        await asyncio.sleep(2)
+        stage.watch()
+        await asyncio.to_thread(stage.broker.start)
+        await asyncio.sleep(8)
+
+
+async def _pause_broker(stage: StreamStage, times: int) -> None:
+    for _ in range(times):
+        await stage.rest(2, 6)
+        await asyncio.to_thread(stage.broker.pause)
+        stage.watch()
+        await asyncio.sleep(_FROZEN_S)
+        stage.broker.resume()
+        await asyncio.sleep(5)
+
+
+async def _send_all_again(stage: StreamStage, times: int) -> None:
+    for _ in range(times):
+        await asyncio.sleep(8)
+        async with stage.sending:
+            for partition, batch in list(stage.sent):
+                await stage.sender.resend(partition, batch)
+            await stage.sender.flush()
+        stage.watch()
+
+
+async def _rewind_offsets(stage: StreamStage, times: int) -> None:
+    """Whoever follows begins at offset 0 of every partition, with the states there are."""
+    for _ in range(times):
+        await asyncio.sleep(8)
+        leaving, stage.wanted = stage.wanted, []
+        await asyncio.gather(*(asyncio.to_thread(each.stop) for each in leaving))
+        async with AIOKafkaConsumer(
+            bootstrap_servers=stage.broker.bootstrap, group_id=APP_ID, enable_auto_commit=False
+        ) as consumer:
+            partitions = [
+                TopicPartition(topic.name, number)
+                for topic in (EVENTS, PARTIALS)
+                for number in range(topic.partitions)
+            ]
+            consumer.assign(partitions)
+            await consumer.commit(dict.fromkeys(partitions, 0))
+        stage.wanted = leaving
+        stage.watch()
+        await asyncio.sleep(5)
+
+
+async def _grow(stage: StreamStage, times: int) -> None:
+    """As docs/sizing.md says: stop the workers, add partitions, start the workers."""
+    for _ in range(times):
+        await asyncio.sleep(8)
+        leaving, stage.wanted = stage.wanted, []
+        await asyncio.gather(*(asyncio.to_thread(each.stop) for each in leaving))
+        more = stage.partitions * 2
+        admin = AIOKafkaAdminClient(bootstrap_servers=stage.broker.bootstrap)
+        await admin.start()
+        await admin.create_partitions({name: NewPartitions(more) for name in SOURCES})
+        await admin.close()
+        await stage.sender.sees(more)
+        stage.partitions = more
+        stage.wanted = leaving
+        stage.watch()
+        await asyncio.sleep(8)
+
+
+async def _nothing(stage: StreamStage, times: int) -> None:
+    for _ in range(times):
+        await asyncio.sleep(10)
+        stage.watch()
+
+
+KILLS = StreamFault("a worker killed (SIGKILL)", _kill)
+MIXED = StreamFault("of two workers one killed, frozen, stopped", _in_turn, workers=2)
+FAULTS: tuple[tuple[StreamFault, int, int], ...] = (
+    # the fault; how often for a look, how often in full
+    (KILLS, 5, 50),
+    (StreamFault("of two workers one frozen for 9 s (SIGSTOP)", _freeze, workers=2), 2, 10),
+    (StreamFault("1 → 3 → 1 workers, 15 s each", _grow_and_shrink, spare=2), 1, 6),
+    (StreamFault("the broker killed", _kill_broker), 1, 5),
+    (StreamFault("the broker frozen for 9 s", _pause_broker), 1, 5),
+    (StreamFault("every record sent again", _send_all_again), 1, 3),
+    (StreamFault("the group's offsets set back to 0", _rewind_offsets), 1, 3),
+    (StreamFault("12 more partitions: stop, grow, start", _grow), 1, 1),
+    (StreamFault("out of order by 30 s, a third twice", _nothing, is_disorderly=True), 1, 6),
+)
