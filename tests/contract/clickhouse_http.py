@@ -4,6 +4,7 @@ The tests take a fixture `server: ClickHouse`, a fresh database on the server un
 module that defines it and imports these tests runs them: tests/integration/test_endpoint.py.
 """
 
+import asyncio
 import gzip
 import json
 import time
@@ -17,6 +18,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
+import clickhouse_connect
 import lz4.frame
 import pyarrow  # type: ignore[import-untyped]  # it has no types
 import pyarrow.parquet  # type: ignore[import-untyped]
@@ -416,6 +418,28 @@ def test_clickhouse_connect_compresses(server: ClickHouse, compress: str | bool)
     with server.client(compress=compress) as client:
         client.insert("t", [[i, "x" * 100] for i in range(20_000)], column_names=["a", "s"])
         assert len(client.query("SELECT * FROM t").result_rows) == 20_000
+
+
+async def test_clickhouse_connect_asks_without_blocking(server: ClickHouse) -> None:
+    client = await clickhouse_connect.get_async_client(dsn=server.url)
+    try:
+        found = await asyncio.gather(*(client.command(f"SELECT {n}") for n in range(3)))
+    finally:
+        await client.close()
+    assert found == [0, 1, 2]
+
+
+def test_clickhouse_connect_reads_and_writes_data_frames(server: ClickHouse) -> None:
+    make_table(server)
+    with server.client() as client:
+        client.insert_df("t", client.query_df("SELECT toUInt64(number) AS a FROM numbers(3)"))
+        assert client.query_df("SELECT a FROM t ORDER BY a").a.tolist() == [0, 1, 2]
+
+
+def test_a_statement_ends_when_its_time_is_over(server: ClickHouse) -> None:
+    slow = "SELECT count() FROM numbers(100000000000) WHERE sipHash64(number) = 1"
+    with server.client() as client, pytest.raises(DatabaseError, match="TIMEOUT_EXCEEDED"):
+        client.query(slow, settings={"max_execution_time": 1})
 
 
 def test_clickhouse_connect_streams(server: ClickHouse) -> None:
