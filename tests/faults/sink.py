@@ -12,7 +12,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from backchannel.events.topics import EVENTS
 from faults.result import Result
-from faults.tasks import cancelled, first_failure
+from faults.tasks import cancelled, first_failure, waited
 from support.broker import BrokerProcess
 from support.endpoint import ClickHouse, EndpointProcess, fresh_database
 from support.sink_process import SESSION_TIMEOUT_S, Feeder, SinkProcess, feeder, prepare
@@ -142,9 +142,10 @@ async def under_fault(
 
 
 async def _judged(fault: SinkFault, times: int, stage: SinkStage) -> Result:
+    await waited(stage.recoveries, _SETTLE_S)  # what they send counts, too
+    deadline = time.monotonic() + _SETTLE_S
     count, input_tokens, output_tokens = stage.bot.ledger.sums
     expected = (count, input_tokens, output_tokens, count, count)
-    deadline = time.monotonic() + _SETTLE_S
     while time.monotonic() < deadline:
         stored, dead = await stage.ask(_LEDGER), await stage.ask(_DEAD)
         if (stored, dead) == (expected, (stage.garbage_lines,)):

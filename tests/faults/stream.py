@@ -15,7 +15,7 @@ from backchannel.events import Interaction, SealedBatch
 from backchannel.events.topics import EVENTS, PARTIALS
 from backchannel_processors.topics import APP_ID, SOURCES
 from faults.result import Result
-from faults.tasks import cancelled, first_failure
+from faults.tasks import cancelled, first_failure, waited
 from support.broker import BrokerProcess
 from support.ledger import Ledger, rows_of, traffic
 from support.worker_process import Bot, Listener, WorkerProcess, bot, create_topics, listener
@@ -132,6 +132,7 @@ async def under_fault(
 
 
 async def _judged(fault: StreamFault, times: int, stage: StreamStage) -> Result:
+    await waited(stage.recoveries, _SETTLE_S)  # what they send counts, too
     deadline = time.monotonic() + _SETTLE_S
     expected, found = stage.ledger.rows(), rows_of(stage.heard)
     while found != expected and time.monotonic() < deadline:

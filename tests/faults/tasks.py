@@ -1,10 +1,10 @@
 """Work that others go on beside."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["cancelled", "first_failure"]
+__all__ = ["cancelled", "first_failure", "waited"]
 
 T = TypeVar("T")
 
@@ -20,6 +20,12 @@ async def first_failure(work: Coroutine[Any, Any, T], *others: "asyncio.Task[Any
         return await main
     finally:
         await cancelled(main)
+
+
+async def waited(tasks: "Collection[asyncio.Task[Any]]", most_s: float) -> None:
+    """Waits until all tasks are done, but not for longer than that."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=most_s)
 
 
 async def cancelled(*tasks: "asyncio.Task[Any]") -> None:
