@@ -22,7 +22,8 @@ class RulesFile:
         """How often a change was bad, and the old rules were kept."""
         self._groupings = groupings
         self._told = ""
-        self._text = read_rules_text(path)
+        self._text = self.text = read_rules_text(path)
+        """What was read last, and what ``rules`` are made of."""
         self.rules = parse_rules(self._text, groupings, source=str(path))
 
     def look(self) -> Rules | None:
@@ -50,4 +51,5 @@ class RulesFile:
                 raise
             return None
         self._told = ""
+        self.text = text
         return self.rules

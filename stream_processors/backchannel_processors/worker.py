@@ -14,6 +14,8 @@ from aiokafka.errors import KafkaError
 from prometheus_client.core import Metric
 
 from backchannel.clock import SYSTEM_CLOCK
+from backchannel.events import RulesVersion, control_key
+from backchannel.events.control import RULES_BYTES_MAX
 from backchannel.events.topics import CONTROL, EVENTS, PARTIALS
 from backchannel.probes.server import ProbeServer
 from backchannel.security import KafkaSecurity
@@ -25,7 +27,7 @@ from backchannel_processors.log_kafka import LogReader
 from backchannel_processors.logs import configure_logs
 from backchannel_processors.merge_agent import MergeAgent
 from backchannel_processors.merge_partition import MergeRules
-from backchannel_processors.outbox_kafka import Outbox
+from backchannel_processors.outbox_kafka import Message, Outbox
 from backchannel_processors.rules_file import RulesFile
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import Tools
@@ -135,13 +137,14 @@ class _Worker:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(_vital(lease.keep()))]
             await outbox.start()
+            await self._tell_rules(outbox)
             running += [
                 tasks.create_task(_vital(work))
                 for work in (
                     windows.run(),
                     merge.run(),
                     self._follow_agents(),
-                    self._follow_rules(windows, merge),
+                    self._follow_rules(windows, merge, outbox),
                     group.start(),
                     group.wait_until_failed(),
                 )
@@ -223,7 +226,17 @@ class _Worker:
             idle_s=self._settings.idle_s,
         )
 
-    async def _follow_rules(self, windows: WindowsAgent, merge: MergeAgent) -> None:
+    async def _tell_rules(self, outbox: Outbox) -> None:
+        """Publishes the rules in force under their hash, before any alert names it."""
+        file = self._rules_file
+        text = file.text if len(file.text.encode()) <= RULES_BYTES_MAX else ""
+        version = RulesVersion(
+            rules_hash=file.rules.hash, text=text, in_force_at_us=SYSTEM_CLOCK.now_us()
+        )
+        value = version.model_dump_json().encode()
+        await outbox.post([Message(CONTROL.name, 0, value, control_key(version))])
+
+    async def _follow_rules(self, windows: WindowsAgent, merge: MergeAgent, outbox: Outbox) -> None:
         """Takes new rules from the file; bad ones are told, and the old ones kept."""
         while True:
             with suppress(TimeoutError):
@@ -240,6 +253,7 @@ class _Worker:
                 )
                 continue
             if rules is not None:
+                await self._tell_rules(outbox)
                 windows.watch(rules)
                 merge.use(rules)
                 self._log.info("rules_changed", rules=len(rules.all), rules_hash=rules.hash)

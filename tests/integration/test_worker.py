@@ -10,8 +10,9 @@ from random import Random
 
 import pytest
 
-from backchannel.events import Interaction, encode_event
-from backchannel.events.topics import EVENTS
+from backchannel.events import Interaction, RulesVersion, encode_event
+from backchannel.events.topics import CONTROL, EVENTS
+from backchannel_processors.log_kafka import LogReader
 from support.broker import BrokerProcess
 from support.ledger import Ledger, rows_of, traffic
 from support.worker_process import (
@@ -156,6 +157,12 @@ async def test_rules_change_under_a_running_worker(
             await until(lambda: len(heard.alerts) == 3, heard)
         told = {(alert.rule, alert.state, alert.reason) for alert in heard.alerts[1:]}
         assert told == {("slow", "resolved", "rule_gone"), ("slower", "firing", "")}
+        reader = LogReader({"bootstrap_servers": set_up.bootstrap})
+        await reader.start()
+        said = dict((await reader.read(CONTROL.name, [0]))[0])
+        await reader.stop()
+        decided_by = said[f"rules/{heard.alerts[-1].rules_hash}".encode()]
+        assert RulesVersion.model_validate_json(decided_by or b"").text == rules.read_text()
 
 
 async def test_garbage_is_counted_and_harms_nobody(

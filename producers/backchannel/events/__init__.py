@@ -7,7 +7,6 @@ interface between them. Imports the standard library, pydantic and the clock.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from backchannel.events.closed_conversation import CONVERSATION_SCHEMA, ClosedConversation
 from backchannel.events.codec import (
     BATCH_BYTES_MAX,
     LIVE,
@@ -46,10 +45,12 @@ if TYPE_CHECKING:
         bucket_value,
         quantile,
     )
+    from backchannel.events.closed_conversation import CONVERSATION_SCHEMA, ClosedConversation
     from backchannel.events.content import Content
     from backchannel.events.control import (
         Ack,
         BudgetState,
+        RulesVersion,
         Silence,
         Tombstone,
         control_key,
@@ -111,6 +112,7 @@ __all__ = [
     "Product",
     "Rejected",
     "Retrieval",
+    "RulesVersion",
     "Score",
     "SealedBatch",
     "Security",
@@ -146,8 +148,11 @@ _LATER = {
     "bucket_value": "buckets",
     "quantile": "buckets",
     "Content": "content",
+    "CONVERSATION_SCHEMA": "closed_conversation",
+    "ClosedConversation": "closed_conversation",
     "Ack": "control",
     "BudgetState": "control",
+    "RulesVersion": "control",
     "Silence": "control",
     "control_key": "control",
     "read_budget": "control",

@@ -22,9 +22,11 @@ from backchannel.events.alert import Alert
 from backchannel.events.fields import Label, Labels, Text, TimestampUs
 
 __all__ = [
+    "RULES_BYTES_MAX",
     "Ack",
     "BudgetState",
     "Control",
+    "RulesVersion",
     "Silence",
     "Tombstone",
     "control_key",
@@ -142,16 +144,34 @@ class Tombstone(BaseModel):
     requested_by: Label = ""
 
 
+class RulesVersion(BaseModel):
+    """A version of the alert rules that workers have decided by: ``rules_hash`` of an alert names
+    it, so what an alert rests on can be read for ever."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+
+    kind: Literal["rules"] = "rules"
+    rules_hash: Label
+    text: str
+    """The file, TOML; empty when it has more than ``RULES_BYTES_MAX``."""
+    in_force_at_us: TimestampUs
+    """When a worker took it up last."""
+
+
+RULES_BYTES_MAX = 512 * 1024
+
 _KINDS = (b"silence/", b"ack/")
 _ERASURE = b"erasure/"
 _BUDGET = b"budget/"
 _control: TypeAdapter[Silence | Ack] = TypeAdapter(Control, config=ConfigDict(defer_build=True))
 
 
-def control_key(control: Silence | Ack | BudgetState | Tombstone) -> bytes:
+def control_key(control: Silence | Ack | BudgetState | Tombstone | RulesVersion) -> bytes:
     """Returns the key of its record: a later record of the same key takes its place."""
     if isinstance(control, Tombstone):
         return _ERASURE + control.erasure_id.encode()
+    if isinstance(control, RulesVersion):
+        return b"rules/" + control.rules_hash.encode()
     if isinstance(control, BudgetState):
         return _BUDGET + control.alert_id.encode()
     if isinstance(control, Silence):
