@@ -54,7 +54,7 @@ def test_importing_it_builds_no_model_and_loads_nothing_that_only_readers_need()
         "import sys\n"
         "import backchannel\n"
         "from backchannel.events import EVENT_TYPES\n"
-        "late = ('alert', 'buckets', 'content', 'control', 'dead_letter', 'windows')\n"
+        "late = ('alert', 'buckets', 'closed_conversation', 'content', 'control', 'windows')\n"
         "print([name for name in late if f'backchannel.events.{name}' in sys.modules],\n"
         "      [name for name, model in EVENT_TYPES.items() if model.__pydantic_complete__])"
     )
