@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from clickhouse_connect.driver.client import Client
 
 from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events import Interaction, encode_event, seal
-from backchannel.events.topics import EVENTS
+from backchannel.events import Interaction, Tombstone, control_key, encode_event, seal
+from backchannel.events.topics import CONTROL, EVENTS
 from backchannel_deploy.topics import ensure_topics
 from backchannel_deploy.verify.run import Order, verify
 from backchannel_deploy.verify.verdict import Checked, healthy, judge
@@ -25,7 +25,10 @@ async def publish(kafka: str) -> None:
     """Six records of two events, the fifth of them sent twice, all of them committed."""
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
         for pseq in (1, 2, 3, 4, 5, 5):
-            lines = [encode_event(Interaction(producer_id="p", seq=2 * pseq + n)) for n in (0, 1)]
+            events = [
+                Interaction(producer_id="p", seq=2 * pseq + n, user_id=f"u{pseq}") for n in (0, 1)
+            ]
+            lines = [encode_event(each) for each in events]
             batch = seal(lines, producer_id="p", pseq=pseq)
             await producer.send_and_wait(
                 EVENTS.name, batch.value, partition=3, headers=list(batch.headers)
@@ -67,3 +70,13 @@ async def test_what_was_lost_is_stored_again_and_a_repeat_is_not(
     assert (await look(repair=True)).stored_again == 2
     stored = analyst.query("SELECT count(), uniqExact(_offset) FROM events").result_rows
     assert stored == [(10, 5)]
+
+    erased = Tombstone(
+        erasure_id="e", subject="user", keys=("u2",), requested_at_us=SYSTEM_CLOCK.now_us()
+    )
+    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
+        value = erased.model_dump_json().encode()
+        await producer.send_and_wait(CONTROL.name, value, key=control_key(erased))
+    analyst.command("DELETE FROM events WHERE user_id = 'u2'")
+    left_out = await look(repair=True)
+    assert (left_out.stored_again, left_out.offsets.erased) == (0, 1)

@@ -11,12 +11,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from backchannel.events.topics import DEAD, EVENTS, METRICS, Topic
+from backchannel.events import read_tombstone
+from backchannel.events.topics import CONTROL, DEAD, EVENTS, METRICS, Topic
 from backchannel.security import KafkaSecurity
 from backchannel_deploy.cli.settings import checked
 from backchannel_deploy.errors import UserError
 from backchannel_deploy.topics import partition_counts, read_epochs, topic_settings
 from backchannel_sinks.records import Record
+from backchannel_sinks.tombstones import Tombstones
 
 __all__ = ["Log", "Reach", "opened_log"]
 
@@ -111,6 +113,19 @@ class Log:
             ]
             if await self._consumer.position(tp) > last:
                 break
+        return found
+
+    async def tombstones(self) -> Tombstones:
+        """Returns who was erased."""
+        tp = TopicPartition(CONTROL.name, 0)
+        self._consumer.assign([tp])
+        await self._consumer.seek_to_beginning(tp)
+        end = (await self._consumer.end_offsets([tp]))[tp]
+        found = Tombstones()
+        while await self._consumer.position(tp) < end:
+            for each in (await self._consumer.getmany(tp, timeout_ms=_POLL_MS)).get(tp, ()):
+                if (tombstone := read_tombstone(each.key, each.value)) is not None:
+                    found.add(tombstone)
         return found
 
     async def send(

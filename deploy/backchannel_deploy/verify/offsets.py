@@ -1,15 +1,20 @@
 """Which offsets of ``chat.events`` are stored, and why the others are not."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clickhouse_connect.driver.client import Client
 
 from backchannel.events import open_batch
+from backchannel.events.topics import EVENTS
 from backchannel_deploy.verify import stored
 from backchannel_deploy.verify.log import Log, Reach
 from backchannel_deploy.verify.stored import Offsets
-from backchannel_sinks.records import Record
+from backchannel_sinks.block import Block
+from backchannel_sinks.numbers import ProducerNumbers
+from backchannel_sinks.records import Place, Record
+from backchannel_sinks.rows import event_rows
+from backchannel_sinks.tombstones import Tombstones
 
 __all__ = ["LOOKED_AT_MAX", "Gap", "OffsetsFound", "check_offsets", "gaps"]
 
@@ -66,9 +71,7 @@ def gaps(reach: Reach, known: Sequence[Offsets]) -> Iterator[Gap]:
         yield Gap(reach.partition, begin, reach.committed - 1)
 
 
-async def check_offsets(
-    client: Client, log: Log, is_erased: Callable[[Record], bool] = lambda _: False
-) -> OffsetsFound:
+async def check_offsets(client: Client, log: Log, tombstones: Tombstones) -> OffsetsFound:
     """Looks at every offset that has no row: a repeat, a hole, or a record that is lost."""
     found = OffsetsFound()
     known: dict[int, list[Offsets]] = {}
@@ -91,12 +94,12 @@ async def check_offsets(
                 continue
             looked_at += still_there.offsets
             for part in _parts(still_there):
-                await _look_at(client, log, part, found, is_erased)
+                await _look_at(client, log, part, found, tombstones)
     return found
 
 
 async def _look_at(
-    client: Client, log: Log, gap: Gap, found: OffsetsFound, is_erased: Callable[[Record], bool]
+    client: Client, log: Log, gap: Gap, found: OffsetsFound, tombstones: Tombstones
 ) -> None:
     records = await log.read(gap.partition, gap.first, gap.last)
     found.holes += gap.offsets - len(records)
@@ -111,10 +114,19 @@ async def _look_at(
         number = numbers.get(record.offset)
         if number is not None and (number[0], gap.partition, number[1]) in there:
             found.repeats += 1
-        elif is_erased(record):
+        elif _is_erased(record, tombstones):
             found.erased += 1
         else:
             found.lost.setdefault(gap.partition, []).append(record)
+
+
+def _is_erased(record: Record, tombstones: Tombstones) -> bool:
+    """Says whether the sink left out every line of a record."""
+    if not tombstones:
+        return False
+    rows = event_rows(Block(Place(EVENTS.name, 0), 0, [record]), ProducerNumbers())
+    rows.leave_out(tombstones)
+    return rows.erased > 0 and not rows.parts and not rows.dead
 
 
 def _later_part(gap: Gap, beginning: int) -> Gap | None:

@@ -16,6 +16,7 @@ from backchannel_sinks.clickhouse.store import ClickHouseStore
 from backchannel_sinks.numbers import ProducerNumbers
 from backchannel_sinks.records import Place, Record
 from backchannel_sinks.rows import event_rows
+from backchannel_sinks.tombstones import Tombstones
 
 __all__ = ["send_corrections", "store_lost"]
 
@@ -46,20 +47,25 @@ async def send_corrections(log: Log, mismatches: Iterable[Mismatch]) -> int:
 
 
 async def store_lost(
-    log: Log, store: ClickHouseStore, lost: Mapping[int, Sequence[Record]], epoch: int, clock: Clock
+    log: Log,
+    store: ClickHouseStore,
+    lost: Mapping[int, Sequence[Record]],
+    tombstones: Tombstones,
+    clock: Clock,
 ) -> int:
     """Stores records that the sink has passed by and that are not there; returns how many rows.
 
     The sink stores none of them a second time: they are below what it has committed. Lines that
-    are no events go to ``chat.dead`` first, as the sink would have it.
+    are no events go to ``chat.dead`` first, and who was erased is left out, as the sink has it.
     """
-    count = 0
+    count, epoch = 0, await log.epoch()
     for partition, records in lost.items():
         numbers = ProducerNumbers()
         for chunk in _chunks(sorted(records, key=lambda each: each.offset), _RECORDS_PER_BLOCK):
             block = Block(Place(EVENTS.name, partition), epoch, chunk)
             rows = event_rows(block, numbers)
             numbers.update(rows.numbers.items())
+            rows.leave_out(tombstones)
             await log.send((DEAD.name, None, each.value, each.headers()) for each in rows.dead)
             if rows.parts:
                 # A token of its own: ClickHouse may remember that of a block that it has lost.

@@ -67,7 +67,7 @@ async def _look(
     client: Client, log: Log, order: Order, clock: Clock, progress: Callable[[int], None]
 ) -> Checked:
     not_stored = await log.not_stored_since(clock.now_us() // 1_000 - _UNDER_WAY_MS)
-    offsets = await check_offsets(client, log)
+    offsets = await check_offsets(client, log, await log.tombstones())
     doubled = stored.count_repeats(client, order.since_s)
     if order.span is None:
         return Checked(not_stored, offsets, doubled)
@@ -84,7 +84,7 @@ async def _store_lost(log: Log, checked: Checked, order: Order, clock: Clock) ->
         return 0
     store = ClickHouseStore(lambda: connect(order.clickhouse, find_database()), clock)
     try:
-        return await store_lost(log, store, checked.offsets.lost, await log.epoch(), clock)
+        return await store_lost(log, store, checked.offsets.lost, await log.tombstones(), clock)
     finally:
         store.close()
 
