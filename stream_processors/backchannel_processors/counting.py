@@ -6,6 +6,8 @@ than one in Python over events.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from heapq import nlargest
+from operator import attrgetter, sub
 from typing import Any
 
 from backchannel.events import COUNT_MAX, UNACCOUNTED
@@ -71,50 +73,86 @@ def _tally(kind: type, alike: Sequence[Observation], weight: int) -> Tally:
 
 
 def _count_interactions(tally: Tally, turns: Sequence[Interaction]) -> None:
-    durations = [turn.duration_us for turn in turns]
-    statuses = Counter([turn.status for turn in turns])
-    errors = sum([n for status, n in statuses.items() if status in FAILED])
+    # One row a turn and then one column a field: both are loops in C.
+    (
+        ids,
+        statuses,
+        codes,
+        durations,
+        ttfts,
+        components,
+        tokens_in,
+        tokens_out,
+        cache_read,
+        cache_write,
+        reasoning,
+        costs,
+        fallbacks,
+        lookups,
+        users,
+        sessions,
+    ) = zip(*map(_TURN, turns), strict=True)
+    by_status = {str(status): statuses.count(status) for status in set(statuses)}
+    errors = sum([n for status, n in by_status.items() if status in FAILED])
     _put(
         tally,
         count=len(turns),
         errors=errors,
-        input_tokens=sum([turn.input_tokens for turn in turns]),
-        output_tokens=sum([turn.output_tokens for turn in turns]),
-        cache_read_tokens=sum([turn.cache_read_tokens for turn in turns]),
-        cache_write_tokens=sum([turn.cache_write_tokens for turn in turns]),
-        reasoning_tokens=sum([turn.reasoning_tokens for turn in turns]),
-        fallbacks=sum([turn.fallback_used for turn in turns]),
+        input_tokens=sum(tokens_in),
+        output_tokens=sum(tokens_out),
+        cache_read_tokens=sum(cache_read),
+        cache_write_tokens=sum(cache_write),
+        reasoning_tokens=sum(reasoning),
+        fallbacks=sum(fallbacks),
     )
-    tally.labelled["by_status"] = {str(status): n for status, n in statuses.items()}
-    tally.distributions["latency"] = Values(durations)
-    tally.exemplars["slowest"] = _slowest(turns, durations)
+    tally.labelled["by_status"] = by_status
+    tally.distributions["latency"] = Values(durations, tally.weight)
+    least = nlargest(EXEMPLARS_MAX, durations)[-1]
+    tally.exemplars["slowest"] = _highest(
+        [(us, event_id) for us, event_id in zip(durations, ids, strict=True) if us >= least]
+    )
     if errors:
         _count_errors(tally, [turn for turn in turns if turn.status in FAILED])
-    codes = Counter([turn.http_status for turn in turns])
-    if len(codes) > 1 or None not in codes:
-        http = [(code // 100, n) for code, n in codes.items() if code is not None]
-        _put(
-            tally,
-            http_4xx=sum([n for hundred, n in http if hundred == 4]),
-            http_5xx=sum([n for hundred, n in http if hundred >= 5]),
-        )
-    lookups = [turn.cache_hit for turn in turns if turn.cache_hit is not None]
-    _put(tally, cache_lookups=len(lookups), cache_hits=sum(lookups))
-    _spread(tally, "ttft", [turn.ttft_us for turn in turns if turn.ttft_us is not None])
-    generated = _generated(turns)
+    for code in set(codes):
+        if code is not None and code >= 400:
+            name = "http_4xx" if code < 500 else "http_5xx"
+            tally.sums[name] = tally.sums.get(name, 0) + codes.count(code)
+    if lookups.count(None) < len(turns):
+        found = [hit for hit in lookups if hit is not None]
+        _put(tally, cache_lookups=len(found), cache_hits=sum(found))
+    _spread(tally, "ttft", [us for us in ttfts if us is not None])
+    generated = _generated(tokens_out, durations, ttfts)
     _put(
         tally,
         generated_tokens=sum([tokens for tokens, _ in generated]),
         generation_us=sum([us for _, us in generated]),
     )
-    _count_components(tally, turns)
-    costs = _count_costs(tally, turns, "")
-    if costs:
-        tally.exemplars["costliest"] = _highest(
-            [(turn.cost_picousd, turn.event_id) for turn in turns if turn.cost_picousd]
-        )
-    tally.distinct["users"] = marks_of([turn.user_id for turn in turns])
-    tally.distinct["sessions"] = marks_of([turn.session_id for turn in turns])
+    _count_components(tally, components, durations)
+    if _count_costs(tally, turns, costs, ""):
+        priced = [(cost, event_id) for cost, event_id in zip(costs, ids, strict=True) if cost]
+        tally.exemplars["costliest"] = _highest(priced)
+    tally.distinct["users"] = marks_of(users)
+    tally.distinct["sessions"] = marks_of(sessions)
+
+
+_TURN = attrgetter(
+    "event_id",
+    "status",
+    "http_status",
+    "duration_us",
+    "ttft_us",
+    "components",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "cost_picousd",
+    "fallback_used",
+    "cache_hit",
+    "user_id",
+    "session_id",
+)
 
 
 def _count_errors(tally: Tally, failed: Sequence[Interaction]) -> None:
@@ -125,48 +163,57 @@ def _count_errors(tally: Tally, failed: Sequence[Interaction]) -> None:
 
 
 def _generated(
-    metered: Sequence[Interaction] | Sequence[LlmCall],
+    tokens_out: Sequence[int], durations: Sequence[int], ttfts: Sequence[int | None]
 ) -> list[tuple[int, int]]:
     """Returns output tokens, and the microseconds that it took to generate them."""
-    generated = [
-        (each.output_tokens, each.duration_us - (each.ttft_us or 0))
-        for each in metered
-        if each.output_tokens
+    return [
+        (tokens, us - (ttft or 0))
+        for tokens, us, ttft in zip(tokens_out, durations, ttfts, strict=True)
+        if tokens and us > (ttft or 0)
     ]
-    return [(tokens, us) for tokens, us in generated if us > 0]
 
 
-def _count_components(tally: Tally, turns: Sequence[Interaction]) -> None:
-    measured = [turn for turn in turns if turn.components]
-    if not measured:
-        return
-    values: dict[str, list[int]] = {}
-    names = measured[0].components.keys()
-    if all(turn.components.keys() == names for turn in measured):  # nearly always
-        values = {name: [turn.components[name] for turn in measured] for name in names}
+def _count_components(
+    tally: Tally, components: Sequence[dict[str, int]], durations: Sequence[int]
+) -> None:
+    if not all(components):
+        measured = [(each, us) for each, us in zip(components, durations, strict=True) if each]
+        if not measured:
+            return
+        components, durations = zip(*measured, strict=True)
+    names = set(map(tuple, components))
+    if len(names) == 1:  # nearly always
+        columns = list(zip(*[each.values() for each in components], strict=True))
+        values = {name: list(us) for name, us in zip(names.pop(), columns, strict=True)}
+        spent = map(sum, zip(*columns, strict=True))
     else:
-        for turn in measured:
-            for name, us in turn.components.items():
-                values.setdefault(name, []).append(us)
-    for name, durations in values.items():
-        tally.components[name] = Values(durations)
-    rests = [turn.duration_us - sum(turn.components.values()) for turn in measured]
+        values = {
+            name: [each[name] for each in components if name in each]
+            for name in {name for each in names for name in each}
+        }
+        spent = map(sum, [each.values() for each in components])
+    for name, column in values.items():
+        tally.components[name] = Values(column, tally.weight)
+    rests = list(map(sub, durations, spent))
     if min(rests) < 0:  # components that ran side by side are longer than their turn
         rests = [max(rest, 0) for rest in rests]
-    tally.components[UNACCOUNTED] = Values(rests)
+    tally.components[UNACCOUNTED] = Values(rests, tally.weight)
 
 
 def _count_costs(
-    tally: Tally, metered: Sequence[Interaction] | Sequence[LlmCall], prefix: str
+    tally: Tally,
+    metered: Sequence[Interaction] | Sequence[LlmCall],
+    costs: Sequence[int | None],
+    prefix: str,
 ) -> int:
-    costs = [each.cost_picousd for each in metered if each.cost_picousd is not None]
-    if len(costs) < len(metered):
+    known = [cost for cost in costs if cost is not None]
+    if len(known) < len(metered):
         unpriced = [each for each in metered if is_unpriced(each)]
         _put(tally, **{f"{prefix}unpriced": len(unpriced)})
         if unpriced and not prefix:
             tally.exemplars["unpriced"] = _newest(unpriced)
-    total = sum(costs)
-    _put(tally, **{f"{prefix}priced": len(costs), f"{prefix}cost_picousd": total})
+    total = sum(known)
+    _put(tally, **{f"{prefix}priced": len(known), f"{prefix}cost_picousd": total})
     return total
 
 
@@ -191,9 +238,14 @@ def _count_llm_calls(tally: Tally, calls: Sequence[LlmCall]) -> None:
     )
     _spread(tally, "llm_latency", [call.duration_us for call in calls])
     _spread(tally, "llm_ttft", [call.ttft_us for call in calls if call.ttft_us is not None])
-    rates = [tokens * _KILOSECOND_US // us for tokens, us in _generated(calls)]
+    generated = _generated(
+        [call.output_tokens for call in calls],
+        [call.duration_us for call in calls],
+        [call.ttft_us for call in calls],
+    )
+    rates = [tokens * _KILOSECOND_US // us for tokens, us in generated]
     _spread(tally, "output_rate", [min(rate, COUNT_MAX) for rate in rates])
-    _count_costs(tally, calls, "llm_")
+    _count_costs(tally, calls, [call.cost_picousd for call in calls], "llm_")
 
 
 def _count_retrievals(tally: Tally, retrievals: Sequence[Retrieval]) -> None:
@@ -303,7 +355,7 @@ def _put(tally: Tally, **sums: int) -> None:
 
 def _spread(tally: Tally, name: str, values: Sequence[int]) -> None:
     if values:
-        tally.distributions[name] = Values(values)
+        tally.distributions[name] = Values(values, tally.weight)
 
 
 def _scores(tally: Tally, name: str, values: Sequence[tuple[str, int]]) -> None:
@@ -314,17 +366,9 @@ def _scores(tally: Tally, name: str, values: Sequence[tuple[str, int]]) -> None:
         tally.scores[name] = by_label
 
 
-def _slowest(turns: Sequence[Interaction], durations: Sequence[int]) -> list[tuple[int, str]]:
-    least = sorted(durations)[-EXEMPLARS_MAX:][0]
-    return _highest(
-        [(turn.duration_us, turn.event_id) for turn in turns if turn.duration_us >= least]
-    )
-
-
 def _newest(observed: Sequence[Observation]) -> list[tuple[int, str]]:
     return _highest([(each.ts_us, each.event_id) for each in observed])
 
 
 def _highest(candidates: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    candidates.sort(reverse=True)
-    return candidates[:EXEMPLARS_MAX]
+    return nlargest(EXEMPLARS_MAX, candidates)

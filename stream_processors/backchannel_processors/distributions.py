@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from math import ceil, log2
 from typing import Self
 
@@ -28,13 +29,15 @@ def positions_of(values: Sequence[int]) -> list[int]:
 
 
 class Values:
-    """Some values, at least one, none negative: what they add to any distribution."""
+    """Some values, at least one, none negative, each counted as often as ``times`` says: what they
+    add to any distribution."""
 
-    __slots__ = ("count", "least", "most", "positions", "sum")
+    __slots__ = ("count", "least", "most", "positions", "sum", "times")
 
-    def __init__(self, values: Sequence[int]) -> None:
-        self.count = len(values)
-        self.sum = sum(values)
+    def __init__(self, values: Sequence[int], times: int = 1) -> None:
+        self.times = times
+        self.count = len(values) * times
+        self.sum = sum(values) * times
         self.least = min(values)
         self.most = max(values)
         self.positions = positions_of(values)
@@ -55,7 +58,7 @@ class Distribution(msgspec.Struct, array_like=True):
         """Returns the distribution of some values."""
         distribution = cls()
         if values:
-            distribution.take(Values(values))
+            distribution.take((Values(values),))
         return distribution
 
     @property
@@ -63,22 +66,25 @@ class Distribution(msgspec.Struct, array_like=True):
         """Counts by bucket, rising: see ``backchannel.events.buckets``."""
         return {position + ZERO_BUCKET: n for position, n in sorted(self.positions.items())}
 
-    def take(self, values: Values, times: int = 1) -> None:
-        """Adds values, each as often as ``times`` says."""
-        self.count += values.count * times
-        self.sum += values.sum * times
-        self._widen(values.least, values.most)
+    def take(self, many: Sequence[Values]) -> None:
+        """Adds values."""
         positions = self.positions
-        if times == 1 and values.count < _FEW:
-            get = positions.get
+        once: list[list[int]] = []
+        for values in many:
+            self.count += values.count
+            self.sum += values.sum
+            self._widen(values.least, values.most)
+            if values.times == 1:
+                once.append(values.positions)
+                continue
             for position in values.positions:
-                positions[position] = get(position, 0) + 1
-        elif times == 1:
+                positions[position] = positions.get(position, 0) + values.times
+        if len(once) == 1 and len(once[0]) < _FEW:
+            for position in once[0]:
+                positions[position] = positions.get(position, 0) + 1
+        elif once:
             # Counter's own loop in C, on a plain dict.
-            Counter.update(positions, values.positions)  # type: ignore[call-overload]
-        else:
-            for position, n in Counter(values.positions).items():
-                positions[position] = positions.get(position, 0) + n * times
+            Counter.update(positions, chain.from_iterable(once))  # type: ignore[call-overload]
 
     def add(self, other: "Distribution") -> None:
         """Adds another distribution."""

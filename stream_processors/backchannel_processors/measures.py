@@ -5,7 +5,7 @@ and any grouping. What each name means stands in ``backchannel.events.Window``; 
 counted, in ``counting``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -158,11 +158,31 @@ class Measures(msgspec.Struct, array_like=True):
     def latency_buckets(self) -> dict[int, int]:
         return self.latency.buckets
 
+    @property
+    def brief(self) -> "Measures":
+        """What alert rules look at: without components and distinct users and sessions, which are
+        most of the bytes. Shares everything with this state."""
+        return Measures(
+            self.newest,
+            self.sums,
+            self.labelled,
+            self.distributions,
+            scores=self.scores,
+            exemplars=self.exemplars,
+        )
+
     # -- adding up -------------------------------------------------------------------------------
 
-    def take(self, tally: Tally) -> None:
+    def take(self, tallies: Sequence[Tally]) -> None:
         """Adds events, and keeps the bound on labels: of too many the first by name stay, which
         does not depend on any order."""
+        for tally in tallies:
+            self._take_one(tally)
+        _spread(self.distributions, [tally.distributions for tally in tallies])
+        _spread(self.components, [tally.components for tally in tallies])
+        self._bound()
+
+    def _take_one(self, tally: Tally) -> None:
         times = tally.weight
         self.newest = max(self.newest, tally.newest)
         sums = self.sums
@@ -172,16 +192,6 @@ class Measures(msgspec.Struct, array_like=True):
             known = self.labelled.setdefault(name, {})
             for label, n in counts.items():
                 known[label] = known.get(label, 0) + n * times
-        distributions = self.distributions
-        for name, values in tally.distributions.items():
-            if name not in distributions:
-                distributions[name] = Distribution()
-            distributions[name].take(values, times)
-        components = self.components
-        for name, values in tally.components.items():
-            if name not in components:
-                components[name] = Distribution()
-            components[name].take(values, times)
         for name, scores in tally.scores.items():
             held = self.scores.setdefault(name, {})
             for label, each in scores.items():
@@ -189,7 +199,6 @@ class Measures(msgspec.Struct, array_like=True):
                     held[label] = Score()
                 held[label].take(each, times)
         self._unite(tally.distinct, tally.exemplars)
-        self._bound()
 
     def add(self, other: "Measures") -> None:
         """Adds another state, and keeps the bound on labels."""
@@ -285,6 +294,21 @@ def bounded_counts(known: dict[str, int]) -> dict[str, int]:
     kept = {name: known[name] for name in names[: LABELS_MAX - 1]}
     kept[OTHER] = sum(known.values()) - sum(kept.values())
     return kept
+
+
+def _spread(into: dict[str, Distribution], spreads: Sequence[dict[str, Values]]) -> None:
+    if len(spreads) == 1:
+        together = {name: [values] for name, values in spreads[0].items()}
+    else:
+        together = {}
+        for spread in spreads:
+            for name, values in spread.items():
+                together.setdefault(name, []).append(values)
+    for name, many in together.items():
+        known = into.get(name)
+        if known is None:
+            known = into[name] = Distribution()
+        known.take(many)
 
 
 def _exchange_counts(sums: dict[str, int], old: dict[str, int], new: dict[str, int]) -> None:

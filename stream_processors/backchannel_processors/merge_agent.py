@@ -1,11 +1,10 @@
 """The merge agent: partials in; rows and alerts out; its state on a changelog and on the alerts."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from faust.types import Message as Received
 from pydantic import ValidationError
 
 from backchannel.events import ALERT_SCHEMA, Alert, control_key, partition_of
@@ -14,6 +13,7 @@ from backchannel.probes.agent import AgentState, Lag, held
 from backchannel_processors.alerting import AlertBook
 from backchannel_processors.counters import MergeCounters
 from backchannel_processors.errors import StateError
+from backchannel_processors.faust_app import Received
 from backchannel_processors.groupings import series_key
 from backchannel_processors.merge_partition import MergePartition, MergeRules
 from backchannel_processors.outbox_kafka import Message
@@ -21,7 +21,16 @@ from backchannel_processors.partials import decode_bundle
 from backchannel_processors.rows import Row, seal_rows
 from backchannel_processors.rules import Rules
 from backchannel_processors.settings import WorkerSettings
-from backchannel_processors.shell import Alarm, Pace, Tools, admits, begin, pause, write_checkpoints
+from backchannel_processors.shell import (
+    Alarm,
+    Pace,
+    Tools,
+    Turn,
+    admits,
+    begin,
+    pause,
+    write_checkpoints,
+)
 from backchannel_processors.source_partition import BASE_S
 from backchannel_processors.topics import MERGE_CHANGELOG
 from backchannel_processors.watch import ProgressWatch
@@ -137,8 +146,14 @@ class MergeAgent:
                 await self._write()
             self._parts = {}
 
-    async def take(self, received: Received) -> None:
-        """Takes the next record."""
+    async def take(self, many: Sequence[Received]) -> None:
+        """Takes the next records of a partition."""
+        turn = Turn(self._tools.clock)
+        for received in many:
+            await self._take_one(received)
+            await turn.share()
+
+    async def _take_one(self, received: Received) -> None:
         part = self._parts.get(received.partition)
         if part is None or not await admits(
             self._tools, self.topic, received.partition, part, received.offset

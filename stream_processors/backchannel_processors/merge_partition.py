@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from backchannel.events import LIVE, WIDTHS_S, Alert, BudgetState
 from backchannel_processors.alerting import STATE_KINDS, AlertBook, Clocks
@@ -25,7 +26,15 @@ from backchannel_processors.counters import MergeCounters
 from backchannel_processors.groupings import Dims
 from backchannel_processors.long_windows import FOLDED_S, PART_S, LongWindows
 from backchannel_processors.measures import Measures, merged
-from backchannel_processors.partials import VERSION, Bundle, Notice, Partial, Progress
+from backchannel_processors.partials import (
+    VERSION,
+    Bundle,
+    Notice,
+    Partial,
+    Progress,
+    newest_of,
+    open_measures,
+)
 from backchannel_processors.rows import Identity, Row, Standing, row
 from backchannel_processors.rules import Rules
 from backchannel_processors.source_partition import BASE_S
@@ -60,30 +69,73 @@ class MergeRules:
 class _Series:
     """One series in one 10 s window: the states of all sources, and their sum."""
 
-    __slots__ = ("offsets", "parts", "total")
+    __slots__ = ("_added", "_total", "_waiting", "ahead", "offsets", "parts")
 
     def __init__(self) -> None:
         self.parts: dict[int, Partial] = {}
-        self.total = Measures()
+        self.ahead: dict[int, Partial] = {}
+        """What came in brief since, where it is newer than the part."""
         self.offsets = 0
         """Sum over the parts of last offset + 1."""
+        self._added: dict[int, Measures] = {}
+        """What the sum has of each source."""
+        self._waiting: dict[int, None] = {}
+        """Sources that have sent a newer state since."""
+        self._total = Measures()
 
     def take(self, partial: Partial) -> bool:
         """Puts a state in the place of an older one; says whether it was news."""
-        known = self.parts.get(partial.source)
-        if known is not None and partial.last_offset <= known.last_offset:
+        source, offset = partial.source, partial.last_offset
+        known, ahead = self.parts.get(source), self.ahead.get(source)
+        if known is not None and offset <= known.last_offset:
             return False
-        self.parts[partial.source] = partial
-        if known is None:
-            self.total.exchange(_NOTHING, partial.measures)
-            self.offsets += partial.last_offset + 1
-        else:
-            if partial.measures.contains_labels_of(known.measures):
-                self.total.exchange(known.measures, partial.measures)
-            else:
-                self.total = merged(part.measures for part in self.parts.values())
-            self.offsets += partial.last_offset - known.last_offset
+        if ahead is not None and offset <= ahead.last_offset and partial.is_brief:
+            return False
+        # A copy, since what was decoded holds on to the whole record that it came in.
+        kept = structs.replace(partial, sealed=partial.sealed.copy())
+        if partial.is_brief:
+            self.ahead[source] = kept
+            return True
+        if ahead is not None and offset >= ahead.last_offset:
+            del self.ahead[source]
+        self.parts[source] = kept
+        self._waiting[source] = None
+        self.offsets += offset - (known.last_offset if known else -1)
         return True
+
+    @property
+    def total(self) -> Measures:
+        """The sum of the states. They are opened and added here, when somebody asks, and not when
+        they come: of the many that replace each other in a second most are never asked for."""
+        for source in self._waiting:
+            old = self._added.get(source, _NOTHING)
+            new = self._added[source] = open_measures(self.parts[source].sealed)
+            if new.contains_labels_of(old):
+                self._total.exchange(old, new)
+            else:
+                self._total = merged(self._added.values())
+        self._waiting.clear()
+        return self._total
+
+    @property
+    def newest(self) -> Measures:
+        """The sum of the newest states, in brief, as some of them may have come: what alert rules
+        look at. Rows are told of ``total``, so that all their measures are of one moment."""
+        if not self.ahead:
+            return self.total.brief
+        newest = merged((self.total.brief,))
+        for source, partial in self.ahead.items():
+            old = self._added.get(source, _NOTHING).brief
+            new = open_measures(partial.sealed)
+            if not new.contains_labels_of(old):
+                return merged(self._newest_parts())
+            newest.exchange(old, new)
+        return newest
+
+    def _newest_parts(self) -> Iterator[Measures]:
+        for source in {**self.parts, **self.ahead}:
+            partial = self.ahead.get(source)
+            yield open_measures(partial.sealed) if partial else self._added[source].brief
 
 
 class _Held(NamedTuple):
@@ -121,7 +173,19 @@ class _PartState(msgspec.Struct, array_like=True, frozen=True):
     v: int
     taken_offset: int
     """Offset on ``chat.partials`` of the record that it came with."""
-    partial: Partial
+    partial: Partial | None
+    ahead: Partial | None = None
+    """What came in brief since."""
+
+    @property
+    def partials(self) -> list[Partial]:
+        return [each for each in (self.partial, self.ahead) if each is not None]
+
+    @property
+    def reached(self) -> tuple[int, int]:
+        """The higher one of two is the newer one."""
+        offsets = [each.last_offset for each in self.partials]
+        return max(offsets), offsets[0]
 
 
 class _NoticeState(msgspec.Struct, array_like=True, frozen=True):
@@ -204,7 +268,7 @@ class MergePartition:
         else:
             self._counters.counted += 1
             if partial.origin == LIVE:
-                self._book.changed(partial.grouping, partial.dims, partial.measures.newest)
+                self._book.changed(partial.grouping, partial.dims, newest_of(partial.sealed))
 
     def _put(self, partial: Partial, offset: int) -> bool:
         origin = self._origin_of(partial.origin)
@@ -214,7 +278,8 @@ class MergePartition:
         if not series.take(partial):
             return False
         self._unsaved[_part_key(partial)] = offset
-        self._touch(partial.origin, start, key)
+        if not partial.is_brief:
+            self._touch(partial.origin, start, key)
         return True
 
     def _origin_of(self, name: str) -> _Origin:
@@ -443,7 +508,7 @@ class MergePartition:
         for start, window in self._live().items():
             series = window.get(key)
             if series is not None and start * _SECOND_US <= now_us:
-                yield start, series.total
+                yield start, series.newest
 
     def _live(self) -> dict[int, dict[_SeriesKey, _Series]]:
         return self._origins[LIVE].windows if LIVE in self._origins else {}
@@ -457,9 +522,9 @@ class MergePartition:
         """
         states: list[Entry] = []
         for key, offset in self._unsaved.items():
-            part = self._part(key)
-            if part is not None:
-                states.append((encode_state(key), encode_state(_PartState(VERSION, offset, part))))
+            state = self._state(key, offset)
+            if state is not None:
+                states.append((encode_state(key), encode_state(state)))
         self._unsaved.clear()
         for source in self._unsaved_notices:
             value = encode_state(_NoticeState(VERSION, self._notices[source]))
@@ -475,14 +540,14 @@ class MergePartition:
         meta = (_META_KEY, encode_state(_Meta(VERSION, self.next_offset)))
         return states, meta, gone
 
-    def _part(self, key: _PartKey) -> Partial | None:
+    def _state(self, key: _PartKey, offset: int) -> _PartState | None:
         origin = self._origins.get(key.origin)
-        series = (
-            origin.windows.get(key.window_start, {}).get((key.grouping, key.dims))
-            if origin
-            else None
-        )
-        return series.parts.get(key.source) if series else None
+        window = origin.windows.get(key.window_start, {}) if origin else {}
+        series = window.get((key.grouping, key.dims))
+        if series is None:
+            return None
+        part, ahead = series.parts.get(key.source), series.ahead.get(key.source)
+        return _PartState(VERSION, offset, part, ahead)
 
     def _forget(self) -> Iterator[Entry]:
         for name in list(self._origins):
@@ -502,7 +567,7 @@ class MergePartition:
                     origin.long.fold(
                         start, key, series.total, series.offsets, incomplete=incomplete
                     )
-                    for partial in series.parts.values():
+                    for partial in {**series.ahead, **series.parts}.values():
                         yield encode_state(_part_key(partial)), None
                 self._incomplete = {each for each in self._incomplete if each[::2] != (name, start)}
             yield from origin.long.let_go(before_us // _SECOND_US, self._untold_long(name))
@@ -539,19 +604,19 @@ class MergePartition:
                     continue
                 state = decode_state(value, _PartState)
                 known = parts.get(part_key)
-                if known is None or state.partial.last_offset >= known.partial.last_offset:
+                if known is None or state.reached >= known.reached:
                     parts[part_key] = state
             elif kind == LongWindows.KIND:
                 self._origin_of(LongWindows.origin_of(key)).long.restore(key, value)
             elif kind in STATE_KINDS:
                 self._book.restore_entry(kind, key, value)
         for state in parts.values():
-            partial = state.partial
-            # Also what could be let go of: its past may not have been written yet.
-            self._put(partial, state.taken_offset)
-            self._origins[partial.origin].heard_us = now_us
-            if partial.origin == LIVE:
-                self._book.look_at(partial.grouping, partial.dims)
+            for partial in state.partials:
+                # Also what could be let go of: its past may not have been written yet.
+                self._put(partial, state.taken_offset)
+                self._origins[partial.origin].heard_us = now_us
+                if partial.origin == LIVE:
+                    self._book.look_at(partial.grouping, partial.dims)
             self._ahead_offset = max(self._ahead_offset, state.taken_offset)
         self._unsaved.clear()
         self._book.restored()

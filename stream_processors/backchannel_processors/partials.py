@@ -3,17 +3,32 @@
 A partial is the whole state of one series in one window from one source partition, never an
 increment: a later one replaces an earlier one, and a repeat changes nothing. A notice says how far
 a source partition has come, so that a window can be closed.
+
+The measures of a partial are sealed: JSON as it stands in the record, which the merge agent keeps,
+writes on, and opens only when somebody asks for them. Under load most of them are replaced before
+anybody does.
 """
 
 import msgspec
 
 from backchannel_processors.errors import StateError
 from backchannel_processors.groupings import Dims
-from backchannel_processors.measures import Measures
+from backchannel_processors.measures import Exemplar, Measures
 
-__all__ = ["VERSION", "Bundle", "Notice", "Partial", "Progress", "decode_bundle", "encode_bundle"]
+__all__ = [
+    "VERSION",
+    "Bundle",
+    "Notice",
+    "Partial",
+    "Progress",
+    "decode_bundle",
+    "encode_bundle",
+    "newest_of",
+    "open_measures",
+    "seal_measures",
+]
 
-VERSION = 3
+VERSION = 4
 """Version of the records on ``chat.partials`` and of the states on the changelogs."""
 
 
@@ -28,7 +43,10 @@ class Partial(msgspec.Struct, array_like=True, frozen=True):
     source: int
     last_offset: int
     """Offset of the newest record that changed it. The higher one of two is the newer one."""
-    measures: Measures
+    sealed: msgspec.Raw
+    """Its measures: see ``seal_measures``."""
+    is_brief: bool = False
+    """They are ``Measures.brief``: sent ahead for alert rules, and soon followed by all of them."""
 
 
 class Progress(msgspec.Struct, array_like=True, frozen=True):
@@ -65,9 +83,49 @@ class _Versioned(msgspec.Struct):
     v: int
 
 
+class _Newest(msgspec.Struct, array_like=True):
+    """What measures begin with."""
+
+    newest: Exemplar
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Bundle).decode
 _version = msgspec.json.Decoder(_Versioned).decode
+_decode_newest = msgspec.json.Decoder(_Newest).decode
+_decode_measures = msgspec.json.Decoder(Measures).decode
+
+
+def seal_measures(measures: Measures) -> msgspec.Raw:
+    """Returns measures as they are now."""
+    return msgspec.Raw(_encode(measures))
+
+
+def open_measures(sealed: msgspec.Raw) -> Measures:
+    """Returns what was sealed.
+
+    Raises:
+        StateError: it is nothing that was sealed.
+    """
+    try:
+        return _decode_measures(sealed)
+    except msgspec.MsgspecError as error:
+        raise StateError(_UNREADABLE) from error
+
+
+def newest_of(sealed: msgspec.Raw) -> Exemplar:
+    """Returns the newest event of what was sealed, without opening it.
+
+    Raises:
+        StateError: it is nothing that was sealed.
+    """
+    try:
+        return _decode_newest(sealed).newest
+    except msgspec.MsgspecError as error:
+        raise StateError(_UNREADABLE) from error
+
+
+_UNREADABLE = "the measures of a partial cannot be read"
 
 
 def encode_bundle(partials: list[Partial], notices: list[Notice]) -> bytes:
@@ -82,14 +140,25 @@ def decode_bundle(value: bytes) -> Bundle:
         StateError: another version wrote it, or something that is no worker.
     """
     try:
-        version = _version(value).v
-        if version == VERSION:
-            return _decode(value)
+        bundle = _decode(value)
     except msgspec.MsgspecError as error:
-        raise StateError(
-            "a record on chat.partials is not of this pipeline: only workers may write there"
-        ) from error
+        version = _version_of(value)
+        if version in (None, VERSION):
+            raise StateError(
+                "a record on chat.partials is not of this pipeline: only workers may write there"
+            ) from error
+    else:
+        version = bundle.v
+        if version == VERSION:
+            return bundle
     raise StateError(
         f"a record on chat.partials has version {version}, this worker knows {VERSION}: "
         "let workers of one version finish before another one starts"
     )
+
+
+def _version_of(value: bytes) -> int | None:
+    try:
+        return _version(value).v
+    except msgspec.MsgspecError:
+        return None

@@ -20,6 +20,7 @@ __all__ = [
     "Owned",
     "Pace",
     "Tools",
+    "Turn",
     "admits",
     "begin",
     "pause",
@@ -34,6 +35,10 @@ Checkpoint = tuple[list[Entry], Entry, list[Entry]]
 
 _COST_SHARE_MAX = 0.25
 """Largest share of the time that telling may take: under load it happens less often."""
+
+
+_TURN_US = 5_000
+"""How long a task keeps the event loop for itself while it takes records."""
 
 
 class Owned(Protocol):
@@ -69,15 +74,35 @@ class Pace:
         """Seconds until it is due; 0 when it is."""
         return max(0, self._due_us - self._clock.monotonic_us()) / 1_000_000
 
-    def done(self, started_us: int) -> None:
-        """Notes that it has been done, begun at the monotonic ``started_us``."""
+    def done(self, started_us: int, *, cost_us: int | None = None, linger_s: float = 0.0) -> None:
+        """Notes that it has been done, begun at the monotonic ``started_us``.
+
+        ``cost_us`` is for how long the event loop was busy with it; without it, until now. For
+        ``linger_s`` it is not due again either.
+        """
         now_us = self._clock.monotonic_us()
-        rest_us = round((now_us - started_us) / _COST_SHARE_MAX)
-        self._due_us = max(started_us + self._us, now_us + min(rest_us, 60 * self._us))
+        wait_us = max(self._us, round(linger_s * 1_000_000))
+        spent_us = now_us - started_us if cost_us is None else cost_us
+        rest_us = min(round(spent_us / _COST_SHARE_MAX), 60 * self._us)
+        self._due_us = max(started_us + wait_us, now_us + rest_us)
 
     def hurry(self) -> None:
         """Makes it due now."""
         self._due_us = 0
+
+
+class Turn:
+    """One task's turn on the event loop, which it shares with the others when it takes long."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began_us = clock.monotonic_us()
+
+    async def share(self) -> None:
+        """Lets others go on if this turn has been long."""
+        if self._clock.monotonic_us() - self._began_us > _TURN_US:
+            await asyncio.sleep(0)
+            self._began_us = self._clock.monotonic_us()
 
 
 class Alarm:

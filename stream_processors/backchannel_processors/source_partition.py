@@ -36,7 +36,7 @@ from backchannel_processors.errors import StateError
 from backchannel_processors.groupings import Dims, Grouping, Groupings, other_of
 from backchannel_processors.measures import OTHER, Measures, Tally
 from backchannel_processors.observations import Health, Loss, Observation, read
-from backchannel_processors.partials import VERSION, Notice, Partial, Progress
+from backchannel_processors.partials import VERSION, Notice, Partial, Progress, seal_measures
 from backchannel_processors.states import Entry, decode_state, encode_state
 
 __all__ = ["BASE_S", "Record", "SourcePartition", "WindowRules"]
@@ -48,8 +48,11 @@ _BASE_US = BASE_S * 1_000_000
 _SECOND_US = 1_000_000
 _FOR_EVER_US = 2**62
 
-_FRESH_MAX = 20_000
+_FRESH_MAX = 5_000
 """Events that wait to be counted; beyond, they are counted before more are taken."""
+
+_WAITING_MAX = 100
+"""Tallies that wait to be added to a series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,17 @@ class Record:
 class _Series:
     """The sum of the cells of one series of one grouping in one window."""
 
-    __slots__ = ("dims", "grouping", "last_offset", "measures", "name", "start", "unsent")
+    __slots__ = (
+        "dims",
+        "grouping",
+        "last_offset",
+        "measures",
+        "name",
+        "start",
+        "unsent",
+        "unsent_fast",
+        "waiting",
+    )
 
     def __init__(self, name: str, start: int, grouping: str, dims: Dims) -> None:
         self.name = name
@@ -116,6 +129,16 @@ class _Series:
         self.measures = Measures()
         self.last_offset = -1
         self.unsent = False
+        self.unsent_fast = False
+        self.waiting: list[Tally] = []
+        """What its cells have counted since it was last asked for: added up together, which costs
+        less than one by one."""
+
+    def settle(self) -> None:
+        """Brings ``measures`` up to date."""
+        if self.waiting:
+            self.measures.take(self.waiting)
+            self.waiting = []
 
 
 class _Cell:
@@ -131,7 +154,7 @@ class _Cell:
         "other_in",
         "place",
         "series",
-        "states",
+        "sums",
     )
 
     def __init__(self, place: _Place, series: tuple[_Series, ...], other_in: list[str]) -> None:
@@ -143,8 +166,8 @@ class _Cell:
         own = [each for each in series if each.dims == place[2] and OTHER not in each.dims]
         self.measures = own[0].measures if own else Measures()
         """Its own; the same object as that of the series that can have no other cell."""
-        self.states = [self.measures, *(each.measures for each in series if each not in own)]
-        """Everything that its events are added to."""
+        self.sums = [each for each in series if each not in own]
+        """The other series that its events are added to."""
         self.last_offset = -1
         self.contained_offset = -1
         """Records up to here were in it when it was restored."""
@@ -530,20 +553,22 @@ class SourcePartition:
     def flush(self, *, fast_only: bool) -> list[Partial]:
         """Returns the states that changed since they were last returned, as they are now.
 
-        Fast only: those that an alert rule watches. The partials share their measures with this
-        object: encode them before anything else is taken.
+        Fast only: those that an alert rule watches, in brief; they are returned in full later.
         """
         self._fold()
         if self.next_offset <= self._ahead_offset:
             # Some cells contain records that others have still to read again: sums over them
             # would be of no point in the log.
             return []
-        told = list(self._unsent_fast) if fast_only else self._unsent_fast + self._unsent
-        self._unsent_fast.clear()
+        told = self._unsent_fast if fast_only else self._unsent
+        for series in self._unsent_fast:
+            series.unsent_fast = False
+        self._unsent_fast = []
         if not fast_only:
-            self._unsent.clear()
+            self._unsent = []
         for series in told:
-            series.unsent = False
+            series.settle()
+            series.unsent &= fast_only
         return [
             Partial(
                 series.name,
@@ -552,7 +577,8 @@ class SourcePartition:
                 series.start,
                 self.source,
                 series.last_offset,
-                series.measures,
+                seal_measures(series.measures.brief if fast_only else series.measures),
+                fast_only,
             )
             for series in told
         ]
@@ -569,9 +595,11 @@ class SourcePartition:
             cell.fresh = []
             cell.last_offset = cell.fresh_offset
             self._unsaved[cell] = None
-            for measures in cell.states:
-                for tally in tallies:
-                    measures.take(tally)
+            cell.measures.take(tallies)
+            for series in cell.sums:
+                series.waiting += tallies
+                if len(series.waiting) >= _WAITING_MAX:
+                    series.settle()
             self._note_unsent(cell)
         self._fresh.clear()
         self._fresh_count = 0
@@ -581,8 +609,12 @@ class SourcePartition:
             series.last_offset = max(series.last_offset, cell.last_offset)
             if not series.unsent:
                 series.unsent = True
-                fast = series.name == LIVE and series.grouping in self._rules.fast
-                (self._unsent_fast if fast else self._unsent).append(series)
+                self._unsent.append(series)
+            if series.unsent_fast or series.name != LIVE:
+                continue
+            if series.grouping in self._rules.fast:
+                series.unsent_fast = True
+                self._unsent_fast.append(series)
 
     def closed(self) -> list[ClosedRow]:
         """Returns the conversations that were closed since the last call: to be durable before any
@@ -675,7 +707,7 @@ class SourcePartition:
 
     def _forget(self) -> Iterator[Entry]:
         """Lets go of the windows that count nothing any more, late events included."""
-        if self._unsent or self._unsent_fast:
+        if self._unsent:
             return  # first everybody has to hear of them
         for name, origin in self._origins.items():
             gone = [start for start in origin.windows if self._is_forgotten(origin, start)]
@@ -752,8 +784,9 @@ class SourcePartition:
         cell = self._admit(name, start, window, dims, state.other_in)
         cell.last_offset = cell.contained_offset = state.last_offset
         self._ahead_offset = max(self._ahead_offset, state.last_offset)
-        for measures in cell.states:
-            measures.add(state.measures)
+        cell.measures.add(state.measures)
+        for series in cell.sums:
+            series.measures.add(state.measures)
         self._note_unsent(cell)
 
 

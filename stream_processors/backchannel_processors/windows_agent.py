@@ -1,22 +1,30 @@
 """The windows agent: records of ``chat.events`` in, partials out, its state on a changelog."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
-
-from faust.types import Message as Received
 
 from backchannel.events import partition_of
 from backchannel.events.topics import EVENTS, METRICS, PARTIALS
 from backchannel.probes.agent import AgentState, Lag, held
 from backchannel_processors.conversations import seal_closed
 from backchannel_processors.counters import Counters
+from backchannel_processors.faust_app import Received
 from backchannel_processors.groupings import Dims, series_key
 from backchannel_processors.outbox_kafka import Message
 from backchannel_processors.partials import Notice, Partial, encode_bundle
 from backchannel_processors.rules import Rules
 from backchannel_processors.settings import WorkerSettings
-from backchannel_processors.shell import Alarm, Pace, Tools, admits, begin, pause, write_checkpoints
+from backchannel_processors.shell import (
+    Alarm,
+    Pace,
+    Tools,
+    Turn,
+    admits,
+    begin,
+    pause,
+    write_checkpoints,
+)
 from backchannel_processors.source_partition import Record, SourcePartition, WindowRules
 from backchannel_processors.topics import WINDOWS_CHANGELOG
 from backchannel_processors.watch import ProgressWatch
@@ -26,6 +34,11 @@ __all__ = ["WindowsAgent"]
 _PARTIALS_PER_RECORD = 100
 _CONVERSATIONS_PER_RECORD = 100
 _SERIES_CACHED_MAX = 100_000
+_LINGER_SHARE = 0.1
+"""Of how far the stream is behind: so much longer what changes is collected. What is late already
+is told with little more delay, in fewer and fuller records, so that a backlog is worked off at
+many times the speed."""
+_LINGER_S_MAX = 5.0
 
 
 class WindowsAgent:
@@ -57,6 +70,10 @@ class WindowsAgent:
         self._partition_by_series: dict[tuple[str, Dims], int] = {}
         self._lost_told = 0
         self._lag = Lag()
+        self._newest_us = 0
+        """When the broker had the newest record that was taken."""
+        self._built_us = 0
+        """Monotonic time at which what is being written was ready to be."""
 
     async def open(self, partitions: set[int]) -> None:
         """Takes over partitions: restores their states, commits where they go on.
@@ -138,8 +155,14 @@ class WindowsAgent:
                 await self._write(notices=True)
             self._parts = {}
 
-    async def take(self, received: Received) -> None:
-        """Takes the next record."""
+    async def take(self, many: Sequence[Received]) -> None:
+        """Takes the next records of a partition."""
+        turn = Turn(self._tools.clock)
+        for received in many:
+            await self._take_one(received)
+            await turn.share()
+
+    async def _take_one(self, received: Received) -> None:
         part = self._parts.get(received.partition)
         if part is None:
             return
@@ -150,6 +173,7 @@ class WindowsAgent:
         if not self._open or self._parts.get(received.partition) is not part:
             return  # the partition was given back meanwhile
         record = _record(received)
+        self._newest_us = max(self._newest_us, record.broker_time_us)
         part.take(record, self._tools.clock.now_us())
         self._lag.took(received.partition, record.broker_time_us)
         self._news.set()
@@ -165,23 +189,33 @@ class WindowsAgent:
             await self._news.wait()
             # What comes in this time travels together.
             await pause(max(self._fast_s, self._fast.wait_s))
+            linger_s = self._linger_s()
             self._news.clear()
             if not self._open:
                 continue
             async with self._writing:
                 started_us = self._tools.clock.monotonic_us()
+                done = [self._fast]
                 if self._full.wait_s > 0:
                     await self._post_partials(fast_only=True)
                 elif self._saved.wait_s > 0:
+                    done += [self._full]
                     await self._post_partials(fast_only=False)
-                    self._full.done(started_us)
                 else:
+                    done += [self._full, self._saved]
                     await self._write(notices=True)
-                    self._full.done(started_us)
-                    self._saved.done(started_us)
-                self._fast.done(started_us)
+                for pace in done:
+                    # To wait until Kafka has it costs nothing.
+                    pace.done(started_us, cost_us=self._built_us - started_us, linger_s=linger_s)
             if any(part.has_news for part in self._parts.values()):
                 self._alarm.set(self._full.wait_s or self._saved.wait_s)
+
+    def _linger_s(self) -> float:
+        """How long to collect what changes: longer when the stream is behind."""
+        if not self._newest_us:
+            return 0.0
+        behind_us = max(0, self._tools.clock.now_us() - self._newest_us)
+        return min(behind_us / 1_000_000 * _LINGER_SHARE, _LINGER_S_MAX)
 
     async def _follow_silence(self) -> None:
         """Lets time go on in partitions that are read to their end and stay silent."""
@@ -211,7 +245,10 @@ class WindowsAgent:
 
     async def _post_partials(self, *, fast_only: bool) -> None:
         news = self._partials(fast_only=fast_only, notices=not fast_only)
-        await self._tools.outbox.post(news if fast_only else news + self._closed())
+        if not fast_only:
+            news += self._closed()
+        self._built_us = self._tools.clock.monotonic_us()
+        await self._tools.outbox.post(news)
 
     async def _write(self, *, notices: bool) -> None:
         """Tells everything and writes a checkpoint of every partition that has news."""
@@ -221,6 +258,7 @@ class WindowsAgent:
             for partition, part in self._parts.items()
             if part.has_news
         }
+        self._built_us = self._tools.clock.monotonic_us()
         # Its state may be written over with what the conversation became after its silence.
         await self._tools.outbox.post(closed)
         await write_checkpoints(self._tools, self.topic, WINDOWS_CHANGELOG.name, news, checkpoints)
@@ -281,8 +319,7 @@ class WindowsAgent:
 def _record(received: Received) -> Record:
     return Record(
         received.offset,
-        round(received.timestamp * 1_000) * 1_000,
+        received.timestamp * 1_000,
         received.value,
-        # aiokafka hands over pairs, in the order of the record; Faust's type allows a mapping.
-        tuple(cast(list[tuple[str, bytes]], received.headers or [])),
+        tuple(received.headers),
     )

@@ -153,7 +153,7 @@ def window(analyst: Client) -> Window:
     sealed = seal([encode_event(event) for event in made], producer_id="bot", pseq=1)
     measures = Measures()
     for tally in counted(read(open_batch(sealed.value, sealed.headers)).observations):
-        measures.take(tally)
+        measures.take([tally])
     standing = Standing(final=True, certain=True, complete=True)
     identity = Identity("live", "", (), 10, NOON_US // 1_000_000)
     found = row(identity, measures, 1, standing, SYSTEM_CLOCK.now_us())

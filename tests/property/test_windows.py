@@ -1,6 +1,7 @@
 """Windows hold what plain counting finds: however records are cut, repeated, and interrupted."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import accumulate
 from math import ceil
 from random import Random
@@ -10,11 +11,16 @@ from hypothesis import strategies as st
 
 from backchannel.events import Interaction, encode_event, open_batch, quantile, seal
 from backchannel_processors import counting
+from backchannel_processors.alerting import AlertBook
 from backchannel_processors.measures import Measures, merged
+from backchannel_processors.merge_partition import MergePartition, MergeRules
 from backchannel_processors.observations import read
+from backchannel_processors.partials import VERSION, Bundle
+from backchannel_processors.rules import Rules
 from backchannel_processors.source_partition import SourcePartition
 from support.interactions import (
     NOON_US,
+    RULES,
     Changelog,
     by_hand,
     counted,
@@ -51,7 +57,7 @@ def measures_of(batch: list[Interaction]) -> Measures:
     reading = read(open_batch(sealed.value, sealed.headers))
     measures = Measures()
     for tally in counting.counted(reading.observations) if batch else []:
-        measures.take(tally)
+        measures.take([tally])
     return measures
 
 
@@ -78,6 +84,37 @@ def test_however_often_states_are_told_the_last_ones_are_the_same(
         often.take(each, NOON_US)
         tell(told_often, often.flush(fast_only=chance.random() < 0.5))
     assert tell(told_often, often.flush(fast_only=False)) == tell({}, once.flush(fast_only=False))
+
+
+@given(histories, st.randoms(use_true_random=False))
+def test_what_is_told_ahead_in_brief_leaves_the_rows_as_they_are(
+    history: list[list[Interaction]], chance: Random
+) -> None:
+    rules = replace(RULES, fast=frozenset(("", "tenant")))
+    plain, ahead = source(rules), source(rules)
+    merges = [merge_partition(), merge_partition()]
+    for offset, batch in enumerate(history):
+        each = record(offset, batch, broker_s=60)
+        plain.take(each, NOON_US)
+        ahead.take(each, NOON_US)
+        told = ahead.flush(fast_only=chance.random() < 0.7)
+        merges[1].take(offset, Bundle(VERSION, told), NOON_US)
+    for part, merge in zip((plain, ahead), merges, strict=True):
+        last = Bundle(VERSION, part.flush(fast_only=False))
+        merge.take(len(history), last, NOON_US)
+    first, second = [
+        {
+            (row.grouping, row.window_start, *row.dims.values()): row
+            for row in each.rows(10, NOON_US)
+        }
+        for each in merges
+    ]
+    assert first == second
+
+
+def merge_partition() -> MergePartition:
+    rules = MergeRules(sources=1, alerts=Rules())
+    return MergePartition(rules, AlertBook(rules.alerts), next_offset=0, now_us=NOON_US)
 
 
 @given(histories, st.data())

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from backchannel.events import LIVE, Interaction, encode_event, seal
 from backchannel_processors.counters import Counters
 from backchannel_processors.groupings import Groupings
-from backchannel_processors.measures import Measures, merged
-from backchannel_processors.partials import Partial
+from backchannel_processors.measures import Measures
+from backchannel_processors.partials import Partial, open_measures
 from backchannel_processors.source_partition import Record, SourcePartition, WindowRules
 from backchannel_processors.states import Entry
 
@@ -78,8 +78,7 @@ def tell(told: Told, partials: Iterable[Partial]) -> Told:
         key = (partial.origin, partial.window_start, partial.grouping, partial.dims)
         known = told.get(key)
         if known is None or partial.last_offset > known[0]:
-            # A copy, as the bytes are that travel: the source goes on counting in its states.
-            told[key] = (partial.last_offset, merged((partial.measures,)))
+            told[key] = (partial.last_offset, open_measures(partial.sealed))
     return told
 
 

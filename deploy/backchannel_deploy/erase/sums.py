@@ -58,8 +58,7 @@ def _count(
             alike.setdefault((start, dims), []).append(each)
     for cell, some in alike.items():
         measures = cells.setdefault(cell, Measures())
-        for tally in counted(some):
-            measures.take(tally)
+        measures.take(counted(some))
 
 
 def _rows(

@@ -50,8 +50,7 @@ class Recount:
             tallies = counted(alike)
             for key in self._series(dims):
                 measures = self._window(BASE_S, start, key).measures
-                for tally in tallies:
-                    measures.take(tally)
+                measures.take(tallies)
 
     def take_erased(self, start: int, dims: Mapping[str, str], measures: Measures) -> None:
         """Adds what events of a 10 s window came to before they were erased: to the groupings all

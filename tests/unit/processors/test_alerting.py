@@ -1,11 +1,19 @@
 """When an alert fires, when it is over, and that it says so once."""
 
 import pytest
+from msgspec import structs
 
 from backchannel.events import LIVE, Alert
 from backchannel_processors.alerting import AlertBook, alert_id
 from backchannel_processors.merge_partition import MergePartition, MergeRules
-from backchannel_processors.partials import Bundle, Notice, Partial, Progress
+from backchannel_processors.partials import (
+    Bundle,
+    Notice,
+    Partial,
+    Progress,
+    open_measures,
+    seal_measures,
+)
 from backchannel_processors.rules import Rules
 from support.interactions import NOON_US
 from support.rules import NOON, SECOND_US, Series, measures, rule_of
@@ -220,7 +228,7 @@ def hear(part: MergePartition, *partials: Partial, time_s: int = 0) -> None:
 
 def slow(offset: int, *, start_s: int = 0, origin: str = LIVE, count: int = 2) -> Partial:
     told = measures(count, at_us=NOON_US + start_s * SECOND_US)
-    return Partial(origin, "tenant", ("a",), NOON + start_s, 0, offset, told)
+    return Partial(origin, "tenant", ("a",), NOON + start_s, 0, offset, seal_measures(told))
 
 
 def test_a_rule_looks_at_the_last_minute_not_at_one_window() -> None:
@@ -251,10 +259,39 @@ def test_an_alert_is_over_when_time_goes_on_without_the_traffic() -> None:
     assert [(alert.state, alert.value) for alert in part.alerts(NOON_US)] == [("resolved", None)]
 
 
+def in_brief(partial: Partial) -> Partial:
+    brief = seal_measures(open_measures(partial.sealed).brief)
+    return structs.replace(partial, sealed=brief, is_brief=True)
+
+
+def test_rules_look_at_what_came_in_brief() -> None:
+    part = merge_partition()
+    hear(part, slow(0, count=1), in_brief(slow(1, count=2)), in_brief(slow(2, count=9)))
+    assert [alert.sample_count for alert in part.alerts(NOON_US)] == [9]
+
+
+def test_what_came_in_brief_survives_a_restart() -> None:
+    part, again = merge_partition(), merge_partition()
+    hear(part, slow(0, count=1), in_brief(slow(1, count=9)))
+    states, meta, _ = part.checkpoint()
+    again.restore([*states, meta], NOON_US)
+    assert [alert.sample_count for alert in again.alerts(NOON_US)] == [9]
+
+
+def test_a_repeat_of_what_came_in_brief_takes_nothing_back() -> None:
+    part = merge_partition()
+    hear(part, slow(0, count=1), in_brief(slow(2, count=9)), in_brief(slow(1, count=2)))
+    assert [alert.sample_count for alert in part.alerts(NOON_US)] == [9]
+
+
 def test_a_clock_that_is_ahead_does_not_hide_what_the_others_do() -> None:
     part = merge_partition()
     ahead = measures(1, 1_000, at_us=NOON_US + 60 * SECOND_US)
-    hear(part, slow(0, count=9), Partial(LIVE, "tenant", ("a",), NOON + 60, 0, 1, ahead))
+    hear(
+        part,
+        slow(0, count=9),
+        Partial(LIVE, "tenant", ("a",), NOON + 60, 0, 1, seal_measures(ahead)),
+    )
     assert [alert.sample_count for alert in part.alerts(NOON_US)] == [9]
 
 

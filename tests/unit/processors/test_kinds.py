@@ -11,6 +11,7 @@ from backchannel.events import Alert, Health, Security, encode_event, seal
 from backchannel_processors.alerting import AlertBook, Clocks
 from backchannel_processors.frames import HOUR, MINUTE, Calendar, frame_for
 from backchannel_processors.measures import Measures
+from backchannel_processors.partials import open_measures
 from backchannel_processors.rule_trial import Trial
 from backchannel_processors.rules import Rules
 from backchannel_processors.source_partition import Record
@@ -440,7 +441,7 @@ def test_records_that_are_missing_count_where_the_next_one_stands() -> None:
     for offset, pseq in enumerate((1, 4, 5)):
         part.take(record(offset, [interaction(offset * 10)], pseq=pseq), NOON_US)
     lost = {
-        partial.window_start - NOON: partial.measures.sum("lost_records")
+        partial.window_start - NOON: open_measures(partial.sealed).sum("lost_records")
         for partial in part.flush(fast_only=False)
         if partial.grouping == "tenant"
     }
@@ -460,4 +461,4 @@ def test_what_a_bot_dropped_counts_once_also_after_a_restart() -> None:
     heir.restore(changelog.entries, NOON_US)
     heir.take(told_by(4, 6), NOON_US)
     (everything,) = [p for p in heir.flush(fast_only=False) if p.grouping == ""]
-    assert everything.measures.sum("dropped_events") == 6
+    assert open_measures(everything.sealed).sum("dropped_events") == 6

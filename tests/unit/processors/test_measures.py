@@ -30,6 +30,7 @@ from backchannel_processors.distributions import positions_of
 from backchannel_processors.measures import OTHER, Measures
 from backchannel_processors.observations import read
 from backchannel_processors.rows import Identity, Row, Standing, row, seal_rows
+from backchannel_processors.rule_metrics import QUANTITIES
 from support.interactions import NOON_US, interaction
 
 
@@ -38,7 +39,7 @@ def measures_of(*events: Event) -> Measures:
     sealed = seal(lines, producer_id="bot", pseq=1)
     measures = Measures()
     for tally in counted(read(open_batch(sealed.value, sealed.headers)).observations):
-        measures.take(tally)
+        measures.take([tally])
     return measures
 
 
@@ -49,6 +50,22 @@ def row_of(measures: Measures) -> Row:
 
 def test_a_row_has_the_fields_of_a_window() -> None:
     assert Row.__struct_fields__ == tuple(Window.model_fields)
+
+
+def test_rules_find_in_brief_whatever_they_find_in_the_whole() -> None:
+    events: list[Event] = [
+        interaction(
+            user_id="u", components={"rag": 400}, cost_picousd=7, ttft_us=5, status="error"
+        ),
+        Health(ts_us=NOON_US, cpu=5, queues={"mail": 3}),
+        Feedback(ts_us=NOON_US, kind="rating", value=4_000_000),
+    ]
+    whole = measures_of(*events)
+    assert not whole.brief.components
+    assert not whole.brief.distinct
+    assert [take(whole.brief) for take in QUANTITIES.values()] == [
+        take(whole) for take in QUANTITIES.values()
+    ]
 
 
 def test_a_row_is_a_window() -> None:

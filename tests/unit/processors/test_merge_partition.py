@@ -3,13 +3,21 @@
 from collections.abc import Iterable
 
 import pytest
+from msgspec import structs
 
 from backchannel.events import LIVE, WIDTHS_S
 from backchannel_processors.alerting import AlertBook
 from backchannel_processors.distributions import Distribution
 from backchannel_processors.measures import Measures
 from backchannel_processors.merge_partition import LONG_S, MergePartition, MergeRules
-from backchannel_processors.partials import Bundle, Notice, Partial, Progress
+from backchannel_processors.partials import (
+    Bundle,
+    Notice,
+    Partial,
+    Progress,
+    open_measures,
+    seal_measures,
+)
 from backchannel_processors.rows import Row
 from backchannel_processors.rules import Rules
 from backchannel_processors.source_partition import BASE_S
@@ -30,7 +38,7 @@ def partial(
 ) -> Partial:
     measures = Measures(sums={"count": count})
     measures.distributions["latency"] = Distribution.of([10] * count)
-    return Partial(origin, "tenant", ("a",), start, source, last_offset, measures)
+    return Partial(origin, "tenant", ("a",), start, source, last_offset, seal_measures(measures))
 
 
 def notice(
@@ -73,6 +81,17 @@ def test_a_newer_state_replaces_an_older_one_and_a_repeat_nothing() -> None:
     assert one(part.rows(BASE_S, NOON_US)).count == 8
     take(part, partial(9, 8))
     assert not list(part.rows(BASE_S, NOON_US))
+
+
+def test_what_comes_in_brief_is_in_no_row_until_all_of_it_has_come() -> None:
+    part = empty()
+    brief = structs.replace(partial(9, 8), is_brief=True)
+    take(part, partial(3, 5), brief)
+    assert one(part.rows(BASE_S, NOON_US)).count == 5
+    take(part, structs.replace(brief, last_offset=10))
+    assert not list(part.rows(BASE_S, NOON_US))
+    take(part, partial(10, 9))
+    assert one(part.rows(BASE_S, NOON_US)).count == 9
 
 
 def test_the_revision_rises_with_every_change() -> None:
@@ -145,9 +164,9 @@ def test_a_late_event_changes_a_closed_window_in_late_alone() -> None:
     part = empty()
     take(part, partial(3, 5), notice(0, MINUTE + 120), notice(1, MINUTE + 120))
     final = next(iter(part.finals(NOON_US)))
-    late = partial(20, 5)
-    late.measures.sums["late"] = 2
-    take(part, late)
+    measures = open_measures(partial(20, 5).sealed)
+    measures.sums["late"] = 2
+    take(part, structs.replace(partial(20, 5), sealed=seal_measures(measures)))
     row = one(part.rows(BASE_S, NOON_US))
     assert (row.count, row.late, row.final) == (5, 2, True)
     assert row.revision > final.revision

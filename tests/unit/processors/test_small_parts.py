@@ -108,6 +108,16 @@ def test_what_costs_much_happens_less_often() -> None:
     assert pace.wait_s == pytest.approx(4)
 
 
+def test_what_waits_for_kafka_costs_nothing_and_what_is_late_may_linger() -> None:
+    clock = ManualClock()
+    pace = Pace(1, clock)
+    clock.advance(seconds=2)
+    pace.done(0, cost_us=0)
+    assert pace.wait_s == 0
+    pace.done(clock.monotonic_us(), cost_us=0, linger_s=3)
+    assert pace.wait_s == pytest.approx(3)
+
+
 def test_a_position_that_stands_still_while_the_log_goes_on_is_noticed() -> None:
     watch = ProgressWatch("chat.events", patience=2)
     watch.look({0: (5, 9)})

@@ -194,9 +194,11 @@ def test_what_an_alert_rule_watches_leaves_first() -> None:
     part.take(record(0, [interaction()]), NOON_US)
     part.take(record(1, [interaction()], origin="replay:a"), NOON_US)
     fast = part.flush(fast_only=True)
-    rest = part.flush(fast_only=False)
-    assert [(partial.origin, partial.grouping) for partial in fast] == [("live", "tenant")]
-    assert len(rest) == 5
+    assert [(each.origin, each.grouping, each.is_brief) for each in fast] == [
+        ("live", "tenant", True)
+    ]
+    assert not part.flush(fast_only=True)
+    assert [each.is_brief for each in part.flush(fast_only=False)] == [False] * 6
 
 
 def test_what_was_told_is_not_told_again() -> None:
