@@ -178,7 +178,7 @@ async def test_garbage_is_counted_and_harms_nobody(
         await sender.flush()
         await until(lambda: set_up.listener.total("", 60) == 2, set_up.listener)
         assert set_up.worker.stop() == 0
-        assert '"received": 8, "counted": 2' in set_up.worker.log()
+        assert '"received": 8, "processed": 2' in set_up.worker.log()
         assert '"rejected": 6' in set_up.worker.log()
 
 

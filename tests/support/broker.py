@@ -11,14 +11,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import pytest
 
@@ -33,11 +30,8 @@ from backchannel_deploy.broker import (
     run_command,
     wait_until_ready,
 )
-from backchannel_deploy.up import launch
 from backchannel_deploy.up.listening import wait_until_listening
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from support.child import in_lasting_thread, start_child
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
@@ -126,17 +120,11 @@ class BrokerProcess:
             for name, value in {**self._proxied(config), **self._properties}.items():
                 file.write(f"{name}={value}\n")
         with (self.data_dir / "broker.log").open("ab") as output:
-            self._process = _in_thread(
-                subprocess.Popen,
-                [
-                    *(sys.executable, "-I", launch.__file__, str(os.getpid())),
-                    *run_command(config, java, jars),
-                ],
-                stdin=subprocess.DEVNULL,
+            self._process = start_child(
+                run_command(config, java, jars),
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **JVM_ENVIRONMENT},
-                start_new_session=True,  # Ctrl-C is for pytest, which then stops us
             )
         try:
             self._wait_until_ready(config)
@@ -176,7 +164,7 @@ class BrokerProcess:
                 await asyncio.wait([ready], timeout=0.1)
             ready.result()
 
-        _in_thread(lambda: asyncio.run(ready_or_dead()))
+        in_lasting_thread(lambda: asyncio.run(ready_or_dead()))
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
@@ -246,12 +234,3 @@ def private_kafka(tmp_path: Path) -> Iterator[Callable[[], BrokerProcess]]:
     finally:
         for broker in brokers:
             broker.kill()
-
-
-# One thread that lives as long as pytest: the kernel ends a broker together with the thread that
-# started it, and a test may call from a thread that ends before. No event loop runs in it either.
-_THREAD = ThreadPoolExecutor(1, thread_name_prefix="brokers")
-
-
-def _in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    return _THREAD.submit(function, *args, **kwargs).result()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.child import start_child
 from support.receiver import Receiver
 from support.stack import eventually
 
@@ -35,13 +36,11 @@ class NotifierProcess:
         """Starts it. It is at work some seconds later."""
         assert self._process is None, "it runs already"
         with self.log_path.open("ab") as output:
-            self._process = subprocess.Popen(
+            self._process = start_child(
                 [sys.executable, "-m", "backchannel_deploy", "notifier"],
                 env=self._environment,
-                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,
             )
 
     def kill(self) -> None:

@@ -19,6 +19,7 @@ from backchannel.events import Interaction, SealedBatch, encode_event, seal
 from backchannel.events.topics import EVENTS, TOPICS
 from backchannel_sinks.clickhouse.connection import connect
 from backchannel_sinks.clickhouse.migrate import migrate
+from support.child import start_child
 from support.endpoint import ClickHouse
 from support.stack import eventually
 
@@ -55,13 +56,11 @@ class SinkProcess:
         """Starts it. It is at work some seconds later."""
         assert self._process is None, "it runs already"
         with self.log_path.open("ab") as output:
-            self._process = subprocess.Popen(
+            self._process = start_child(
                 [sys.executable, "-m", "backchannel_sinks"],
                 env=self._environment,
-                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,
             )
 
     def poll(self) -> int | None:

@@ -17,6 +17,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from support.broker import cache_with_jars
+from support.child import start_child
 
 START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 60
@@ -46,13 +47,11 @@ class Stack:
     def start(self) -> "Stack":
         """Starts it and waits until everything is ready."""
         with self._output.open("ab") as output:
-            self._up = subprocess.Popen(
+            self._up = start_child(
                 [sys.executable, "-m", "backchannel_deploy", "up"],
                 env=self.env,
-                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not (self.data_dir / "state.json").exists():

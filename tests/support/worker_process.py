@@ -27,6 +27,7 @@ from backchannel.events import (
 )
 from backchannel.events.topics import ALERTS, EVENTS, METRICS, TOPICS
 from backchannel_processors.topics import CHANGELOGS
+from support.child import start_child
 
 STOP_TIMEOUT_S = 20.0
 
@@ -64,13 +65,11 @@ class WorkerProcess:
         """Starts it. It is at work some seconds later."""
         assert not self.is_running, "it runs already"
         with self.log_path.open("ab") as output:
-            self._process = subprocess.Popen(
+            self._process = start_child(
                 [sys.executable, "-m", "backchannel_processors"],
                 env=self._environment,
-                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,
             )
 
     @property
