@@ -22,6 +22,7 @@ from backchannel_processors.rows import Row, seal_rows
 from backchannel_processors.rules import Rules
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import (
+    LOOK_AGAIN_S,
     Alarm,
     Pace,
     Tools,
@@ -59,12 +60,16 @@ class MergeAgent:
         self._writing = asyncio.Lock()
         self._alarm = Alarm(self._news.set)
         self._assignments = 0
-        self._evaluated = Pace(_EVALUATE_S, tools.clock)
+        self._evaluated = Pace(_EVALUATE_S, tools.clock, tools.backlog)
         self._rows = {
-            width_s: Pace(max(settings.flush_s, min(every_s, settings.rows_s_max)), tools.clock)
+            width_s: Pace(
+                max(settings.flush_s, min(every_s, settings.rows_s_max)),
+                tools.clock,
+                tools.backlog,
+            )
             for width_s, every_s in _ROWS_EVERY_S.items()
         }
-        self._saved = Pace(settings.checkpoint_s, tools.clock)
+        self._saved = Pace(settings.checkpoint_s, tools.clock, tools.backlog)
         self._watch = ProgressWatch(self.topic)
         self._counters = MergeCounters()
         self._lag = Lag()
@@ -162,7 +167,9 @@ class MergeAgent:
         if not self._open or self._parts.get(received.partition) is not part:
             return  # the partition was given back meanwhile
         part.take(received.offset, decode_bundle(received.value or b""), self._now_us())
-        self._lag.took(received.partition, round(received.timestamp * 1_000_000))
+        broker_time_us = received.timestamp * 1_000
+        self._lag.took(received.partition, broker_time_us)
+        self._tools.backlog.took(broker_time_us)
         self._news.set()
 
     async def run(self) -> None:
@@ -191,7 +198,7 @@ class MergeAgent:
             if any(part.has_news for part in self._parts.values()):
                 waits.append(self._rows[BASE_S].wait_s or self._saved.wait_s)
             if waits:
-                self._alarm.set(min(waits))
+                self._alarm.set(min(*waits, LOOK_AGAIN_S))
 
     async def _evaluate(self) -> None:
         now_us = self._now_us()

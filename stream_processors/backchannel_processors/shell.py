@@ -14,7 +14,9 @@ from backchannel_processors.outbox_kafka import Message, Outbox
 from backchannel_processors.states import Entry
 
 __all__ = [
+    "LOOK_AGAIN_S",
     "Alarm",
+    "Backlog",
     "Checkpoint",
     "Commit",
     "Owned",
@@ -34,8 +36,17 @@ Checkpoint = tuple[list[Entry], Entry, list[Entry]]
 """What is written first, when that is durable, and when that is durable."""
 
 _COST_SHARE_MAX = 0.25
-"""Largest share of the time that telling may take: under load it happens less often."""
+"""Largest share of the time that telling may take while records wait to be read."""
 
+_WAITED_US = 1_000_000
+"""A record that is taken later than this after the broker had it has waited for us."""
+
+_BACKLOG_OVER_US = 500_000
+"""So long after the last record that had waited nothing waits any more."""
+
+LOOK_AGAIN_S = 0.5
+"""What waits for its pace is looked at again after this time at the latest: the backlog that it
+waits for may be over by then."""
 
 _TURN_US = 5_000
 """How long a task keeps the event loop for itself while it takes records."""
@@ -50,6 +61,23 @@ class Owned(Protocol):
     def needed_end(self) -> int: ...
 
 
+class Backlog:
+    """Whether records wait for this worker: only then does what telling costs hold anything up."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._over_us = 0
+
+    def took(self, broker_time_us: int) -> None:
+        """Notes that a record is taken, which the broker has had since then."""
+        if self._clock.now_us() - broker_time_us > _WAITED_US:
+            self._over_us = self._clock.monotonic_us() + _BACKLOG_OVER_US
+
+    @property
+    def is_there(self) -> bool:
+        return self._clock.monotonic_us() < self._over_us
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What an agent works with."""
@@ -57,22 +85,30 @@ class Tools:
     outbox: Outbox
     reader: LogReader
     commit: Commit
+    backlog: Backlog
+    """Of all agents of the worker: they share one event loop."""
     clock: Clock = SYSTEM_CLOCK
     log: structlog.stdlib.BoundLogger = field(default_factory=structlog.get_logger)
 
 
 class Pace:
-    """When something is due that should not happen more often than every ``seconds``."""
+    """When something is due that should not happen more often than every ``seconds``, and that may
+    take no more than its share of the time while records wait."""
 
-    def __init__(self, seconds: float, clock: Clock) -> None:
+    def __init__(self, seconds: float, clock: Clock, backlog: Backlog) -> None:
         self._us = round(seconds * 1_000_000)
         self._clock = clock
+        self._backlog = backlog
         self._due_us = 0
+        self._rested_us = 0
 
     @property
     def wait_s(self) -> float:
         """Seconds until it is due; 0 when it is."""
-        return max(0, self._due_us - self._clock.monotonic_us()) / 1_000_000
+        due_us = self._due_us
+        if self._backlog.is_there:
+            due_us = max(due_us, self._rested_us)
+        return max(0, due_us - self._clock.monotonic_us()) / 1_000_000
 
     def done(self, started_us: int, *, cost_us: int | None = None, linger_s: float = 0.0) -> None:
         """Notes that it has been done, begun at the monotonic ``started_us``.
@@ -83,12 +119,12 @@ class Pace:
         now_us = self._clock.monotonic_us()
         wait_us = max(self._us, round(linger_s * 1_000_000))
         spent_us = now_us - started_us if cost_us is None else cost_us
-        rest_us = min(round(spent_us / _COST_SHARE_MAX), 60 * self._us)
-        self._due_us = max(started_us + wait_us, now_us + rest_us)
+        self._due_us = started_us + wait_us
+        self._rested_us = now_us + min(round(spent_us / _COST_SHARE_MAX), 60 * self._us)
 
     def hurry(self) -> None:
         """Makes it due now."""
-        self._due_us = 0
+        self._due_us = self._rested_us = 0
 
 
 class Turn:

@@ -16,6 +16,7 @@ from backchannel_processors.partials import Notice, Partial, encode_bundle
 from backchannel_processors.rules import Rules
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import (
+    LOOK_AGAIN_S,
     Alarm,
     Pace,
     Tools,
@@ -62,10 +63,10 @@ class WindowsAgent:
         self._writing = asyncio.Lock()
         self._alarm = Alarm(self._news.set)
         self._assignments = 0
-        self._fast = Pace(settings.fast_flush_s, tools.clock)
+        self._fast = Pace(settings.fast_flush_s, tools.clock, tools.backlog)
         self._fast_s = settings.fast_flush_s
-        self._full = Pace(settings.flush_s, tools.clock)
-        self._saved = Pace(settings.checkpoint_s, tools.clock)
+        self._full = Pace(settings.flush_s, tools.clock, tools.backlog)
+        self._saved = Pace(settings.checkpoint_s, tools.clock, tools.backlog)
         self._watch = ProgressWatch(self.topic)
         self._partition_by_series: dict[tuple[str, Dims], int] = {}
         self._lost_told = 0
@@ -176,6 +177,7 @@ class WindowsAgent:
         self._newest_us = max(self._newest_us, record.broker_time_us)
         part.take(record, self._tools.clock.now_us())
         self._lag.took(received.partition, record.broker_time_us)
+        self._tools.backlog.took(record.broker_time_us)
         self._news.set()
 
     async def run(self) -> None:
@@ -208,7 +210,7 @@ class WindowsAgent:
                     # To wait until Kafka has it costs nothing.
                     pace.done(started_us, cost_us=self._built_us - started_us, linger_s=linger_s)
             if any(part.has_news for part in self._parts.values()):
-                self._alarm.set(self._full.wait_s or self._saved.wait_s)
+                self._alarm.set(min(self._full.wait_s or self._saved.wait_s, LOOK_AGAIN_S))
 
     def _linger_s(self) -> float:
         """How long to collect what changes: longer when the stream is behind."""

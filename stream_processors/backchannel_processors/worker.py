@@ -30,7 +30,7 @@ from backchannel_processors.merge_partition import MergeRules
 from backchannel_processors.outbox_kafka import Message, Outbox
 from backchannel_processors.rules_file import RulesFile
 from backchannel_processors.settings import WorkerSettings
-from backchannel_processors.shell import Tools
+from backchannel_processors.shell import Backlog, Tools
 from backchannel_processors.source_partition import WindowRules
 from backchannel_processors.topics import MERGES, SOURCES
 from backchannel_processors.windows_agent import WindowsAgent
@@ -108,7 +108,7 @@ class _Worker:
         sources, merges = found
         lease = Lease(self._settings.session_timeout_s * _LEASE_SHARE, SYSTEM_CLOCK)
         outbox = Outbox(options, lease)
-        tools = Tools(outbox, reader, lambda *args: group.commit(*args))
+        tools = Tools(outbox, reader, lambda *args: group.commit(*args), Backlog(SYSTEM_CLOCK))
         windows = WindowsAgent(tools, self._window_rules(), self._settings, merge_partitions=merges)
         merge = MergeAgent(tools, self._merge_rules(sources, merges), self._settings)
         self._agents = (windows, merge)

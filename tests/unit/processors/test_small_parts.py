@@ -13,7 +13,7 @@ from backchannel_processors.kafka_access import faust_credentials
 from backchannel_processors.lease import EXIT_LEASE_LOST, Lease
 from backchannel_processors.partials import decode_bundle
 from backchannel_processors.settings import WorkerSettings
-from backchannel_processors.shell import Pace
+from backchannel_processors.shell import Backlog, Pace
 from backchannel_processors.topics import CHANGELOGS
 from backchannel_processors.watch import ProgressWatch
 
@@ -96,23 +96,40 @@ def test_a_lease_that_ran_out_ends_the_process() -> None:
     assert ended == [EXIT_LEASE_LOST]
 
 
-def test_what_costs_much_happens_less_often() -> None:
+def test_what_costs_much_happens_less_often_while_records_wait() -> None:
     clock = ManualClock()
-    pace = Pace(1, clock)
+    backlog = Backlog(clock)
+    pace = Pace(1, clock, backlog)
     assert pace.wait_s == 0
     clock.advance(seconds=0.1)
     pace.done(0)
     assert pace.wait_s == pytest.approx(0.9)
     clock.advance(seconds=1)
     pace.done(clock.monotonic_us() - 1_000_000)
+    assert pace.wait_s == 0
+    backlog.took(clock.now_us() - 2_000_000)
     assert pace.wait_s == pytest.approx(4)
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "later_s", "there"), [(0.9, 0, False), (1.1, 0.4, True), (1.1, 0.6, False)]
+)
+def test_a_backlog_is_over_soon_after_the_last_record_that_had_waited(
+    waited_s: float, later_s: float, there: bool
+) -> None:
+    clock = ManualClock()
+    backlog = Backlog(clock)
+    backlog.took(clock.now_us() - round(waited_s * 1_000_000))
+    clock.advance(seconds=later_s)
+    assert backlog.is_there == there
 
 
 def test_what_waits_for_kafka_costs_nothing_and_what_is_late_may_linger() -> None:
     clock = ManualClock()
-    pace = Pace(1, clock)
-    clock.advance(seconds=2)
-    pace.done(0, cost_us=0)
+    backlog = Backlog(clock)
+    backlog.took(clock.now_us() - 2_000_000)
+    pace = Pace(1, clock, backlog)
+    pace.done(clock.monotonic_us() - 2_000_000, cost_us=0)
     assert pace.wait_s == 0
     pace.done(clock.monotonic_us(), cost_us=0, linger_s=3)
     assert pace.wait_s == pytest.approx(3)
