@@ -189,7 +189,12 @@ async def test_the_exporter_tells_prometheus_what_is_in_the_windows_since_it_run
     settings = ExporterSettings(kafka=stack.kafka, exporter_port=port)
     async with Producer(stack.kafka, service="told") as producer, ClientSession() as client:
         producer.track(Interaction(tenant_id=tenant, input_tokens=5))
-        await producer.flush(10)
+        # What is told later counts as news to the exporter, which reads windows of 10 s.
+        told = (
+            "SELECT count() > 0 FROM metric_windows"
+            f" WHERE window_s = 10 AND dims['tenant'] = '{tenant}'"
+        )
+        await asyncio.to_thread(eventually, lambda: tuple(stack.sql(told)), (1,))
         exporter = asyncio.create_task(run_exporter(settings, stop))
 
         async def ask(path: str) -> str:
