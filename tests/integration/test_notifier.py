@@ -62,7 +62,7 @@ class Told:
     async def after(self, *rules: str) -> list[dict[str, int]]:
         """Waits for messages about so many rules, and returns their news."""
         async with asyncio.timeout(30):
-            while {each.group["rule"] for each in self.messages} < set(rules):
+            while not set(rules) <= {each.group["rule"] for each in self.messages}:
                 self._news.clear()
                 await self._news.wait()
         return [each.news for each in self.messages if each.group["rule"] in rules]
