@@ -61,7 +61,7 @@ class _Over(msgspec.Struct, array_like=True, frozen=True, gc=False):
     total: int
 
 
-class _State(msgspec.Struct, array_like=True, frozen=True):
+class _Conversation(msgspec.Struct, array_like=True):
     """One open conversation, as it stands on the changelog."""
 
     v: int
@@ -74,70 +74,25 @@ class _State(msgspec.Struct, array_like=True, frozen=True):
     ended_us: int
     """When its turns have ended."""
     last_us: int
-    last_event_id: str
-    last_status: str
-    last_duration_us: int
-    turns: int
-    errors: int
-    fallbacks: int
-    input_tokens: int
-    output_tokens: int
-    cost_picousd: int
-    unpriced: int
-    sample_weight: int
-    escalated: bool
-    completed: bool
-    over: dict[str, _Over]
-
-
-class _Conversation:
-    """One open conversation. Every turn goes through here: attributes of its own, no tuples."""
-
-    __slots__ = (*_State.__struct_fields__[1:], "is_unsaved")
-
-    last_offset: int
-    segment: str
-    started_us: int
-    until_us: int
-    ended_us: int
-    last_us: int
-    last_event_id: str
-    last_status: str
-    last_duration_us: int
-    turns: int
-    errors: int
-    fallbacks: int
-    input_tokens: int
-    output_tokens: int
-    cost_picousd: int
-    unpriced: int
-    sample_weight: int
-    escalated: bool
-    completed: bool
-    over: dict[str, _Over]
-
-    def __init__(self, state: _State) -> None:
-        for name in _State.__struct_fields__[1:]:
-            setattr(self, name, getattr(state, name))
-        self.is_unsaved = False
+    last_event_id: str = ""
+    last_status: str = "ok"
+    last_duration_us: int = 0
+    turns: int = 0
+    errors: int = 0
+    fallbacks: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_picousd: int = 0
+    unpriced: int = 0
+    sample_weight: int = 1
+    escalated: bool = False
+    completed: bool = False
+    over: dict[str, _Over] = {}
 
     @classmethod
     def begun_by(cls, turn: Interaction) -> "_Conversation":
         at_us = turn.ts_us
-        sums = (0,) * 7
-        return cls(
-            _State(
-                *(VERSION, -1, turn.event_id, at_us, at_us, at_us, -1, "", "ok", 0, *sums),
-                sample_weight=1,
-                escalated=False,
-                completed=False,
-                over={},
-            )
-        )
-
-    @property
-    def state(self) -> _State:
-        return _State(VERSION, *[getattr(self, name) for name in _State.__struct_fields__[1:]])
+        return cls(VERSION, -1, turn.event_id, at_us, at_us, at_us, last_us=-1)
 
     @property
     def tokens(self) -> int:
@@ -250,7 +205,7 @@ class Conversations:
         """Those that stand in a heap."""
         self._contained: dict[_Key, int] = {}
         """Records up to here were in it when it was restored."""
-        self._unsaved: list[_Key] = []
+        self._unsaved: dict[_Key, None] = {}
         self._closed: list[tuple[_Key, ClosedRow]] = []
         self._told: dict[_Key, None] = {}
 
@@ -285,9 +240,7 @@ class Conversations:
                 if known is None:
                     continue
             known.last_offset = offset
-            if not known.is_unsaved:
-                known.is_unsaved = True
-                self._unsaved.append(key)
+            self._unsaved[key] = None
             if isinstance(each, Feedback):
                 known.add_feedback(each, silence_us)
                 continue
@@ -412,9 +365,8 @@ class Conversations:
         """Yields what is to be written since the last call."""
         for key in self._unsaved:
             conversation = self._open.get(key)
-            if conversation is not None and conversation.is_unsaved:
-                conversation.is_unsaved = False
-                yield _entry_key(key), encode_state(conversation.state)
+            if conversation is not None:
+                yield _entry_key(key), encode_state(conversation)
         self._unsaved.clear()
 
     def gone(self) -> Iterator[Entry]:
@@ -430,18 +382,18 @@ class Conversations:
         Raises:
             StateError: another version wrote it.
         """
-        found: dict[_Key, _State] = {}
+        found: dict[_Key, _Conversation] = {}
         for raw, value in entries:
             key = _decode_key(raw)[1:]
             if value is None:
                 found.pop(key, None)
                 continue
-            state = decode_state(value, _State)
+            state = decode_state(value, _Conversation)
             known = found.get(key)
             if known is None or state.last_offset >= known.last_offset:
                 found[key] = state
         for key, state in found.items():
-            self._hold(key, _Conversation(state))
+            self._hold(key, state)
             if state.last_offset >= next_offset:
                 self._contained[key] = state.last_offset
 
