@@ -8,13 +8,13 @@ stream stalls); ``hang`` (no answer); ``tool`` (calls a tool); ``filtered``; ``f
 
 import asyncio
 import json
-import threading
 from collections.abc import AsyncIterator, Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from aiohttp import web
+
+from support.local_server import LocalServer
 
 __all__ = ["SLOW_S", "ModelServer", "model_server"]
 
@@ -26,60 +26,29 @@ REPLY = "".join(WORDS)
 _Json = dict[str, Any]
 
 
-class ModelServer:
+class ModelServer(LocalServer):
     """Answers in a thread of its own, and remembers what it was asked."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.requests: list[_Json] = []
         """The body of each request."""
         self.seen_flaky = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="model-server")
-        self._runner: web.AppRunner | None = None
-        self.port = 0
 
     @property
     def url(self) -> str:
         """Where it listens, without a path."""
         return f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(10)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _open(self) -> None:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_post("/openai/deployments/{name}/chat/completions", self._chat)  # Azure's
-        app.router.add_post("/v1/completions", self._completion)
-        app.router.add_post("/v1/responses", self._response)
-        app.router.add_post("/v1/embeddings", self._embeddings)
-        app.router.add_post("/v1/messages", self._messages)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-
-    async def _close(self) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
-        hanging = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in hanging:
-            task.cancel()
-        await asyncio.gather(*hanging, return_exceptions=True)
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/v1/chat/completions", self._chat),
+            web.post("/openai/deployments/{name}/chat/completions", self._chat),  # Azure's
+            web.post("/v1/completions", self._completion),
+            web.post("/v1/responses", self._response),
+            web.post("/v1/embeddings", self._embeddings),
+            web.post("/v1/messages", self._messages),
+        ]
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await self._body(request)

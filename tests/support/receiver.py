@@ -8,14 +8,14 @@ answer).
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from aiohttp import web
+
+from support.local_server import LocalServer
 
 __all__ = ["Received", "Receiver", "receiver"]
 
@@ -40,15 +40,12 @@ class Received:
         return self.headers["webhook-id"]
 
 
-class Receiver:
+class Receiver(LocalServer):
     """Answers in a thread of its own."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.got: list[Received] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="receiver")
-        self._runner: web.AppRunner | None = None
-        self.port = 0
 
     def url(self, path: str) -> str:
         """Where it listens."""
@@ -58,38 +55,8 @@ class Receiver:
         """What came on one path."""
         return [each for each in self.got if each.path == f"/{path}"]
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(10)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _open(self) -> None:
-        app = web.Application()
-        app.router.add_post("/{tail:.*}", self._take)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-
-    async def _close(self) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
-        hanging = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in hanging:
-            task.cancel()
-        await asyncio.gather(*hanging, return_exceptions=True)
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/{tail:.*}", self._take)]
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         self.got.append(Received(request.path, dict(request.headers), await request.read()))
