@@ -362,19 +362,17 @@ class Conversations:
         return len(self._open)
 
     def changes(self) -> Iterator[Entry]:
-        """Yields what is to be written since the last call."""
-        for key in self._unsaved:
-            conversation = self._open.get(key)
-            if conversation is not None:
-                yield _entry_key(key), encode_state(conversation)
-        self._unsaved.clear()
+        """Returns what is to be written since the last call: those open now, each as it is when it
+        is reached."""
+        changed, self._unsaved = self._unsaved, {}
+        still_open = [(key, self._open[key]) for key in changed if key in self._open]
+        return ((_entry_key(key), encode_state(each)) for key, each in still_open)
 
     def gone(self) -> Iterator[Entry]:
-        """Yields the deletions of those that ``closed`` has returned."""
-        for key in self._told:
-            if key not in self._open:
-                yield _entry_key(key), None
-        self._told.clear()
+        """Returns the deletions of those that ``closed`` has returned."""
+        told, self._told = self._told, {}
+        gone = [key for key in told if key not in self._open]
+        return ((_entry_key(key), None) for key in gone)
 
     def restore(self, entries: Iterable[Entry], next_offset: int) -> None:
         """Takes back what was written, in the order of the log; the higher offset counts.

@@ -73,7 +73,7 @@ class Trial:
         yield from self._decide()
 
     def _decide(self) -> Iterator[Alert]:
-        partials = self._source.flush(fast_only=False)
+        partials = list(self._source.flush(fast_only=False))
         notice = self._source.notice()
         if partials or notice:
             # As bytes, since the source goes on counting in the very same states.

@@ -1,7 +1,7 @@
 """What the two agents share: their tools, the order of records, and how states are written."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -32,7 +32,7 @@ __all__ = [
 Commit = Callable[[str, dict[int, int]], Awaitable[None]]
 """Commits offsets of partitions of a topic for the group."""
 
-Checkpoint = tuple[list[Entry], Entry, list[Entry]]
+Checkpoint = tuple[Iterable[Entry], Entry, Iterable[Entry]]
 """What is written first, when that is durable, and when that is durable."""
 
 _COST_SHARE_MAX = 0.25
@@ -206,7 +206,7 @@ async def write_checkpoints(
     source: str,
     changelog: str,
     news: Iterable[Message],
-    checkpoints: dict[int, tuple[Checkpoint, int]],
+    checkpoints: Mapping[int, tuple[Checkpoint, int]],
 ) -> None:
     """Writes what is to be told and the states of partitions; only then commits their offsets.
 
@@ -224,7 +224,7 @@ async def write_checkpoints(
     await tools.outbox.post(third)
 
 
-def _messages(topic: str, partition: int, entries: Collection[Entry]) -> list[Message]:
+def _messages(topic: str, partition: int, entries: Iterable[Entry]) -> list[Message]:
     return [Message(topic, partition, value, key) for key, value in entries]
 
 

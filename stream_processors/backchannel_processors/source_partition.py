@@ -18,6 +18,7 @@ late.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import msgspec
 from msgspec import structs
@@ -116,8 +117,6 @@ class _Series:
         "measures",
         "name",
         "start",
-        "unsent",
-        "unsent_fast",
         "waiting",
     )
 
@@ -128,8 +127,6 @@ class _Series:
         self.dims = dims
         self.measures = Measures()
         self.last_offset = -1
-        self.unsent = False
-        self.unsent_fast = False
         self.waiting: list[Tally] = []
         """What its cells have counted since it was last asked for: added up together, which costs
         less than one by one."""
@@ -277,8 +274,8 @@ class SourcePartition:
         self._fresh: list[_Cell] = []
         self._fresh_count = 0
         self._unsaved: dict[_Cell, None] = {}
-        self._unsent_fast: list[_Series] = []
-        self._unsent: list[_Series] = []
+        self._unsent_fast: dict[_Series, None] = {}
+        self._unsent: dict[_Series, None] = {}
         self._incomplete: dict[tuple[str, str, int], None] = {}
         self._ahead_offset = -1
         self._changed = False
@@ -550,27 +547,30 @@ class SourcePartition:
         """Something came since the last checkpoint."""
         return self._changed
 
-    def flush(self, *, fast_only: bool) -> list[Partial]:
-        """Returns the states that changed since they were last returned, as they are now.
+    def flush(self, *, fast_only: bool) -> Iterator[Partial]:
+        """Yields the states that changed since they were last told, each as it is when it is
+        yielded: records may be taken in between. None is older than ``next_offset`` is at the call;
+        so a ``notice`` of that moment may follow the last of them.
 
-        Fast only: those that an alert rule watches, in brief; they are returned in full later.
+        Fast only: those that an alert rule watches, in brief; they are told in full later.
         """
         self._fold()
         if self.next_offset <= self._ahead_offset:
             # Some cells contain records that others have still to read again: sums over them
             # would be of no point in the log.
-            return []
-        told = self._unsent_fast if fast_only else self._unsent
-        for series in self._unsent_fast:
-            series.unsent_fast = False
-        self._unsent_fast = []
-        if not fast_only:
-            self._unsent = []
-        for series in told:
+            return iter(())
+        return self._told(fast_only=fast_only)
+
+    def _told(self, *, fast_only: bool) -> Iterator[Partial]:
+        waiting = self._unsent_fast if fast_only else self._unsent
+        for series in list(waiting):
+            if series not in waiting:
+                continue  # told by another flush meanwhile
+            self._unsent_fast.pop(series, None)
+            if not fast_only:
+                del self._unsent[series]
             series.settle()
-            series.unsent &= fast_only
-        return [
-            Partial(
+            yield Partial(
                 series.name,
                 series.grouping,
                 series.dims,
@@ -580,8 +580,6 @@ class SourcePartition:
                 seal_measures(series.measures.brief if fast_only else series.measures),
                 fast_only,
             )
-            for series in told
-        ]
 
     def _fold(self) -> None:
         """Counts what came since the last flush, into the cells and the sums over them."""
@@ -607,14 +605,9 @@ class SourcePartition:
     def _note_unsent(self, cell: _Cell) -> None:
         for series in cell.series:
             series.last_offset = max(series.last_offset, cell.last_offset)
-            if not series.unsent:
-                series.unsent = True
-                self._unsent.append(series)
-            if series.unsent_fast or series.name != LIVE:
-                continue
-            if series.grouping in self._rules.fast:
-                series.unsent_fast = True
-                self._unsent_fast.append(series)
+            self._unsent[series] = None
+            if series.name == LIVE and series.grouping in self._rules.fast:
+                self._unsent_fast[series] = None
 
     def closed(self) -> list[ClosedRow]:
         """Returns the conversations that were closed since the last call: to be durable before any
@@ -675,20 +668,17 @@ class SourcePartition:
 
     # -- keeping ---------------------------------------------------------------------------------
 
-    def checkpoint(self) -> tuple[list[Entry], Entry, list[Entry]]:
+    def checkpoint(self) -> tuple[Iterator[Entry], Entry, Iterator[Entry]]:
         """Returns what to write: first these, when they are durable that, when it is durable these.
 
         First the states that changed, then how far everything has come, then what is forgotten by
-        it. The offset to commit is ``next_offset`` as of this call. To be called right after a
-        full ``flush`` and ``closed``: only what was told can be forgotten.
+        it. The offset to commit is ``next_offset`` as of this call. Records may be taken while the
+        states are iterated: one that is newer than this call says so by its offset, as after a
+        crash. Everything of one call is iterated before the next call. To be called after a full
+        ``flush`` and ``closed``: only what was told can be forgotten.
         """
         self._fold()
-        states: list[Entry] = [(_cell_key(cell.place), _cell_value(cell)) for cell in self._unsaved]
-        self._unsaved.clear()
-        for number, ids in self._event_ids.changes():
-            value = None if ids is None else encode_state(_Ids(VERSION, ids))
-            states.append((encode_state(_IdsKey("ids", number)), value))
-        states += self._conversations.changes()
+        cells, self._unsaved = self._unsaved, {}
         meta = _Meta(
             VERSION,
             self.next_offset,
@@ -698,24 +688,40 @@ class SourcePartition:
             dict(self._dropped),
         )
         self._changed = False
-        gone = [*self._forget(), *self._conversations.gone()]
+        states = chain(
+            ((_cell_key(cell.place), _cell_value(cell)) for cell in cells),
+            self._id_states(),
+            self._conversations.changes(),
+        )
+        gone = chain(
+            [(_cell_key(place), None) for place in self._forget()], self._conversations.gone()
+        )
         return states, (_META_KEY, encode_state(meta)), gone
+
+    def _id_states(self) -> Iterator[Entry]:
+        segments = list(self._event_ids.changes())
+        return (
+            (
+                encode_state(_IdsKey("ids", number)),
+                None if ids is None else encode_state(_Ids(VERSION, ids)),
+            )
+            for number, ids in segments
+        )
 
     def _is_forgotten(self, origin: _Origin, start: int) -> bool:
         held_s = BASE_S + self._rules.lateness_s + self._rules.remember_s
         return origin.ended or (start + held_s) * _SECOND_US <= origin.watermark_us
 
-    def _forget(self) -> Iterator[Entry]:
+    def _forget(self) -> Iterator[_Place]:
         """Lets go of the windows that count nothing any more, late events included."""
-        if self._unsent:
-            return  # first everybody has to hear of them
         for name, origin in self._origins.items():
-            gone = [start for start in origin.windows if self._is_forgotten(origin, start)]
-            for start in gone:
+            for start in [each for each in origin.windows if self._is_forgotten(origin, each)]:
+                if any(each in self._unsent for each in origin.windows[start].series.values()):
+                    continue  # first everybody has to hear of it
                 for grouping in self._rules.groupings.names:
                     self._incomplete.pop((name, grouping, start), None)
                 for dims in origin.windows.pop(start).cells:
-                    yield _cell_key((name, start, dims)), None
+                    yield name, start, dims
 
     def restore(self, entries: Iterable[Entry], now_us: int) -> None:
         """Takes back what checkpoints wrote, in the order of the log.

@@ -18,6 +18,7 @@ from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import (
     LOOK_AGAIN_S,
     Alarm,
+    Checkpoint,
     Pace,
     Tools,
     Turn,
@@ -255,11 +256,11 @@ class WindowsAgent:
     async def _write(self, *, notices: bool) -> None:
         """Tells everything and writes a checkpoint of every partition that has news."""
         closed, news = self._closed(), self._partials(fast_only=False, notices=notices)
-        checkpoints = {
-            partition: (part.checkpoint(), part.next_offset)
-            for partition, part in self._parts.items()
-            if part.has_news
-        }
+        checkpoints: dict[int, tuple[Checkpoint, int]] = {}
+        for partition, part in self._parts.items():
+            if part.has_news:
+                states, meta, gone = part.checkpoint()
+                checkpoints[partition] = ((list(states), meta, list(gone)), part.next_offset)
         self._built_us = self._tools.clock.monotonic_us()
         # Its state may be written over with what the conversation became after its silence.
         await self._tools.outbox.post(closed)

@@ -97,10 +97,10 @@ def test_what_is_told_ahead_in_brief_leaves_the_rows_as_they_are(
         each = record(offset, batch, broker_s=60)
         plain.take(each, NOON_US)
         ahead.take(each, NOON_US)
-        told = ahead.flush(fast_only=chance.random() < 0.7)
+        told = list(ahead.flush(fast_only=chance.random() < 0.7))
         merges[1].take(offset, Bundle(VERSION, told), NOON_US)
     for part, merge in zip((plain, ahead), merges, strict=True):
-        last = Bundle(VERSION, part.flush(fast_only=False))
+        last = Bundle(VERSION, list(part.flush(fast_only=False)))
         merge.take(len(history), last, NOON_US)
     first, second = [
         {
@@ -143,6 +143,13 @@ def test_a_crash_at_any_point_changes_nothing(
                     cut = data.draw(st.integers(0, 3), label="states written")
                     changelog.write(part, states=cut)
                     break  # killed while it wrote
+                case 4:
+                    news, (states, meta, gone) = part.flush(fast_only=False), part.checkpoint()
+                    part.take(each, NOON_US)  # while they are told and written
+                    list(part.flush(fast_only=True))
+                    tell(told, news)
+                    changelog.entries += [*states, meta, *gone]
+                    continue
             part.take(each, NOON_US)
     part = restored(changelog)
     for each in records[part.next_offset :]:

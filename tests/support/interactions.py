@@ -61,7 +61,7 @@ class Changelog:
     def write(self, part: SourcePartition, *, steps: int = 3, states: int | None = None) -> None:
         """Takes a checkpoint; only its first ``steps``, and of the first only ``states``."""
         first, meta, gone = part.checkpoint()
-        self.entries += first[:states]
+        self.entries += list(first)[:states]
         if states is None and steps > 1:
             self.entries.append(meta)
             if steps > 2:

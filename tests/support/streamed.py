@@ -56,7 +56,7 @@ class Streamed:
     def close(self, now_us: int) -> None:
         """Has every window closed that ended long before ``now_us``, and stored."""
         self._source.declare_read(self._offset, now_us)
-        partials = self._source.flush(fast_only=False)
+        partials = list(self._source.flush(fast_only=False))
         notice = self._source.notice()
         notices = [notice] if notice else []
         self._merge.take(self._merge.next_offset, Bundle(2, partials, notices), now_us)
