@@ -54,6 +54,7 @@ _TOPICS = {
     "content": CONTENT,
     "metric_windows": METRICS,
     "conversations": METRICS,
+    "agents": METRICS,
     "alerts": ALERTS,
     "dead_letters": DEAD,
 }

@@ -15,12 +15,14 @@ from zlib import crc32
 from pydantic import BaseModel, ValidationError
 
 from backchannel.events import (
+    AGENT_SCHEMA,
     ALERT_SCHEMA,
     BATCH_BYTES_MAX,
     CONVERSATION_SCHEMA,
     DEAD_VALUE_BYTES_MAX,
     EVENT_TYPES,
     WINDOW_SCHEMA,
+    AgentReport,
     Alert,
     ClosedConversation,
     Content,
@@ -61,6 +63,25 @@ _PLACE = (
 
 _FIELDS = {name.encode(): dict.fromkeys(model.model_fields) for name, model in EVENT_TYPES.items()}
 _BEFORE_TYPE = b'{"event_type":"'
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """Something that stands on ``chat.metrics`` beside windows."""
+
+    table: str
+    model: type[BaseModel]
+    schema: str
+
+
+_BESIDE = {
+    b"conversation.closed": _Beside("conversations", ClosedConversation, CONVERSATION_SCHEMA),
+    b"agent": _Beside("agents", AgentReport, AGENT_SCHEMA),
+}
+"""By the header ``kind`` of its records."""
+
+_OF_NOBODY = "agents"
+"""The table whose rows are of no tenant: not even of the one that rows without a name are of."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -106,7 +127,10 @@ class Rows:
         """Takes out what is of somebody who was erased; of a dead letter its line alone."""
         before = self.stored
         self.parts = _left(self.parts, tombstones)
-        self.beside = {table: _left(parts, tombstones) for table, parts in self.beside.items()}
+        self.beside = {
+            table: parts if table == _OF_NOBODY else _left(parts, tombstones)
+            for table, parts in self.beside.items()
+        }
         self.erased += before - self.stored
         self.dead = [
             replace(each, value=b"")
@@ -170,13 +194,14 @@ def event_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) 
 
 
 def window_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) -> Rows:
-    """Builds the rows of ``metric_windows``, and of ``conversations``."""
+    """Builds the rows of ``metric_windows``, and of what stands beside windows."""
     rows = Rows()
     for record in block.records:
         lines = (record.value or b"").split(b"\n")
         rows.lines += len(lines)
-        if dict(record.headers).get("kind") == b"conversation.closed":
-            _add_conversations(rows, block, record, lines, judge_all=judge_all)
+        beside = _BESIDE.get(dict(record.headers).get("kind", b""))
+        if beside is not None:
+            _add_beside(rows, block, record, beside, judge_all=judge_all)
             continue
         prefix = b'{"_partition":%d,"_offset":%d,"_epoch":%d,"_line":' % (
             block.place.partition,
@@ -198,24 +223,25 @@ def window_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False)
     return rows
 
 
-def _add_conversations(
-    rows: Rows, block: Block, record: Record, lines: Sequence[bytes], *, judge_all: bool
+def _add_beside(
+    rows: Rows, block: Block, record: Record, beside: _Beside, *, judge_all: bool
 ) -> None:
+    lines = (record.value or b"").split(b"\n")
     prefix = b'{"_partition":%d,"_offset":%d,"_epoch":%d,"_broker_time":%b,"_line":' % (
         block.place.partition,
         record.offset,
         block.epoch,
         _instant(record.broker_time_ms),
     )
-    stamped = not judge_all and _is_stamped(record, lines, CONVERSATION_SCHEMA)
+    stamped = not judge_all and _is_stamped(record, lines, beside.schema)
     trusted = stamped and _are_objects(lines)
     for number, line in enumerate(lines):
-        read = line if trusted else _read(ClosedConversation, line)
+        read = line if trusted else _read(beside.model, line)
         if isinstance(read, str):
             rows.dead.append(_dead(block, record, number, read, line))
             continue
         row = read if isinstance(read, bytes) else read.model_dump_json().encode()
-        rows.beside.setdefault("conversations", []).append(b"%b%d,%b" % (prefix, number, row[1:]))
+        rows.beside.setdefault(beside.table, []).append(b"%b%d,%b" % (prefix, number, row[1:]))
 
 
 def alert_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) -> Rows:

@@ -14,7 +14,7 @@ from prometheus_client.core import Metric
 
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events.topics import CONTROL
-from backchannel.probes.agent import agent_metrics
+from backchannel.probes.agent import REPORT_S, agent_metrics, process_name
 from backchannel.probes.server import ProbeServer
 from backchannel.security import KafkaSecurity
 from backchannel_sinks.clickhouse.connection import connect
@@ -27,7 +27,7 @@ from backchannel_sinks.lane import BlockLimits
 from backchannel_sinks.logs import configure_logs, log_progress
 from backchannel_sinks.settings import SinkSettings
 from backchannel_sinks.sink import Sink
-from backchannel_sinks.sink_kafka import KafkaDeadLetters, KafkaOffsets, SinkConsumer
+from backchannel_sinks.sink_kafka import KafkaOffsets, KafkaOutbox, SinkConsumer
 
 __all__ = ["run_sink", "sink_main"]
 
@@ -93,13 +93,13 @@ async def _store(
         lambda: connect(url, settings.database, answer_timeout_s=settings.sink_insert_timeout_s),
         SYSTEM_CLOCK,
     )
-    dead_letters = KafkaDeadLetters(settings, security)
+    outbox = KafkaOutbox(settings, security)
     counters = Counters()
     control = Control(settings.kafka, security)
     sink = Sink(
         KafkaOffsets(consumer),
         store,
-        dead_letters,
+        outbox,
         counters,
         SYSTEM_CLOCK,
         BlockLimits(
@@ -111,10 +111,11 @@ async def _store(
     )
     tasks = [asyncio.create_task(log_progress(log, "agent_counted", state))]
     try:
-        await dead_letters.start()
+        await outbox.start()
         await control.start()
         tasks.append(asyncio.create_task(control.follow()))
         state.sink = SinkConsumer(settings, security, consumer, sink, control.epochs)
+        tasks.append(asyncio.create_task(_report(state.sink, outbox)))
         await state.sink.run(stop)
     finally:
         for task in tasks:
@@ -122,9 +123,16 @@ async def _store(
         await control.stop()
         sink.revoke()
         await consumer.stop()
-        await dead_letters.stop()
+        await outbox.stop()
         store.close()
         log.info("sink_stopped", **counters.facts())
+
+
+async def _report(sink: SinkConsumer, outbox: KafkaOutbox) -> None:
+    """Says how the sink is, for ever."""
+    while True:
+        await outbox.report(sink.state(), process_name(""), SYSTEM_CLOCK.now_us())
+        await asyncio.sleep(REPORT_S)
 
 
 def sink_main(settings: SinkSettings) -> NoReturn:

@@ -21,8 +21,8 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
-from backchannel.events import DeadLetter
-from backchannel.events.topics import DEAD
+from backchannel.events import DeadLetter, seal_report
+from backchannel.events.topics import DEAD, METRICS
 from backchannel.probes.agent import AgentState
 from backchannel_sinks.block import read_intent
 from backchannel_sinks.errors import FencedError, SinkStoppedError, StoreAwayError
@@ -32,7 +32,7 @@ from backchannel_sinks.records import Place, Record
 from backchannel_sinks.settings import SinkSettings
 from backchannel_sinks.sink import Sink
 
-__all__ = ["KafkaDeadLetters", "KafkaOffsets", "SinkConsumer"]
+__all__ = ["KafkaOffsets", "KafkaOutbox", "SinkConsumer"]
 
 _POLL_MS = 1_000
 _POLL_RECORDS_MAX = 500
@@ -69,8 +69,8 @@ class KafkaOffsets:
             raise FencedError(type(error).__name__) from None
 
 
-class KafkaDeadLetters:
-    """The topic ``chat.dead``."""
+class KafkaOutbox:
+    """What the sink itself has to say: dead letters, and how it is."""
 
     def __init__(self, settings: SinkSettings, security: dict[str, Any]) -> None:
         self._producer = AIOKafkaProducer(
@@ -102,6 +102,15 @@ class KafkaDeadLetters:
                 await asyncio.gather(*sent)
         except (KafkaError, TimeoutError) as error:
             raise StoreAwayError(f"chat.dead: {type(error).__name__}") from None
+
+    async def report(self, state: AgentState, process: str, now_us: int) -> None:
+        """Publishes how the sink is. A broker that is away is left for the next time."""
+        sealed = seal_report(state.report(process, now_us))
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(_DEAD_TIMEOUT_S):
+                await self._producer.send_and_wait(
+                    METRICS.name, sealed.value, headers=list(sealed.headers), partition=0
+                )
 
 
 class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

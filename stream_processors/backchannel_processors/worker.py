@@ -5,7 +5,9 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from aiokafka.errors import KafkaError
 from prometheus_client.core import Metric
 
 from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events import RulesVersion, control_key
+from backchannel.events import RulesVersion, control_key, seal_report
 from backchannel.events.control import RULES_BYTES_MAX
-from backchannel.events.topics import CONTROL, EVENTS, PARTIALS
+from backchannel.events.topics import CONTROL, EVENTS, METRICS, PARTIALS
+from backchannel.probes.agent import REPORT_S, AgentState, process_name
 from backchannel.probes.server import ProbeServer
 from backchannel.security import KafkaSecurity
 from backchannel_processors.errors import RulesError, WorkerError
@@ -40,7 +43,7 @@ __all__ = ["run_worker", "shipped_rules"]
 
 _STOP_S = 8.0
 _RETRY_S = 1.0
-_COUNTERS_S = 60.0
+_REPORTS_PER_LOG = 4
 _RULES_S = 2.0
 """How often the rules file is looked at."""
 _LEASE_SHARE = 0.8
@@ -143,7 +146,7 @@ class _Worker:
                 for work in (
                     windows.run(),
                     merge.run(),
-                    self._follow_agents(),
+                    self._follow_agents(outbox),
                     self._follow_rules(windows, merge, outbox),
                     group.start(),
                     group.wait_until_failed(),
@@ -172,7 +175,11 @@ class _Worker:
         return "" if all(each.is_open for each in self._agents) else "waits for its partitions"
 
     def _collect(self) -> Iterable[Metric]:
-        return worker_metrics([each.state() for each in self._agents], self._rules_file)
+        return worker_metrics(self._states(), self._rules_file)
+
+    def _states(self) -> list[AgentState]:
+        rules_hash = self._rules_file.rules.hash
+        return [replace(each.state(), configuration=rules_hash) for each in self._agents]
 
     async def _wait_for_topics(self, reader: LogReader) -> tuple[int, int] | None:
         """Returns the partitions of events and of partials when everything is there; ``None`` when
@@ -258,10 +265,20 @@ class _Worker:
                 merge.use(rules)
                 self._log.info("rules_changed", rules=len(rules.all), rules_hash=rules.hash)
 
-    async def _follow_agents(self) -> None:
-        while True:
-            await asyncio.sleep(_COUNTERS_S)
-            self._tell_agents()
+    async def _follow_agents(self, outbox: Outbox) -> None:
+        for number in count():
+            await self._report(outbox)
+            if number % _REPORTS_PER_LOG == 0 and number:
+                self._tell_agents()
+            await asyncio.sleep(REPORT_S)
+
+    async def _report(self, outbox: Outbox) -> None:
+        """Publishes how the agents are, for ClickHouse."""
+        process, now_us = process_name(self._settings.slot), SYSTEM_CLOCK.now_us()
+        sealed = [seal_report(each.report(process, now_us)) for each in self._states()]
+        await outbox.post(
+            Message(METRICS.name, 0, each.value, headers=each.headers) for each in sealed
+        )
 
     def _tell_agents(self) -> None:
         for each in self._agents:

@@ -12,12 +12,9 @@ from backchannel_processors import source_partition
 from backchannel_processors.conversations import seal_closed
 from backchannel_processors.counters import Counters
 from backchannel_processors.source_partition import SourcePartition
-from backchannel_sinks.block import Block
-from backchannel_sinks.numbers import ProducerNumbers
-from backchannel_sinks.records import Place, Record
-from backchannel_sinks.rows import window_rows
+from backchannel_sinks.records import Record
 from support.interactions import RULES
-from support.rows_of_events import SETTINGS, insert_events, rows
+from support.rows_of_events import insert_events, rows, store_metrics
 
 pytestmark = pytest.mark.integration
 
@@ -63,18 +60,10 @@ def closed(events: list[Event]) -> Record:
     return Record(0, NOW_US // 1_000, found.value, found.headers)
 
 
-def store(client: Client, record: Record) -> None:
-    """Stores a record of ``chat.metrics`` as the sink does."""
-    built = window_rows(Block(Place("chat.metrics", 0), 1, [record]), ProducerNumbers())
-    assert not built.dead
-    for table, body in built.bodies("metric_windows"):
-        client.raw_insert(table, insert_block=body, fmt="JSONEachRow", settings=SETTINGS)
-
-
 def test_the_stream_and_the_events_tell_the_same_conversations(analyst: Client) -> None:
     events = some_events(Random(3))
     insert_events(analyst, events, broker_us=NOW_US)
-    store(analyst, closed(events))
+    store_metrics(analyst, closed(events))
     ordered = f"SELECT {SAME} FROM %s ORDER BY tenant, conversation_id"
     told = rows(analyst, ordered % "v_closed_conversations")
     assert len(told) > 50
@@ -86,6 +75,6 @@ def test_a_conversation_that_is_told_again_stands_once(analyst: Client) -> None:
     record = closed([Interaction(ts_us=NOW_US, conversation_id="c")])
     for offset in range(2):
         again = Record(offset, record.broker_time_ms, record.value, record.headers)
-        store(analyst, again)
+        store_metrics(analyst, again)
     (row,) = rows(analyst, "SELECT turns, tokens, cost_usd FROM v_closed_conversations")
     assert row["turns"] == 1

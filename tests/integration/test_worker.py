@@ -105,6 +105,17 @@ def _tens_are_final(heard: Listener) -> bool:
     return all(row.final for row in heard.rows.values() if row.window_s == 10)
 
 
+async def test_its_agents_say_how_they_are_and_by_which_rules_they_decide(
+    private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory
+) -> None:
+    async with stage(private_kafka(), worker_factory, slot="w-1") as set_up:
+        heard = set_up.listener
+        await until(lambda: len(heard.reports) >= 2, heard)
+        assert {each.agent for each in heard.reports} == {"windows", "merge"}
+        assert {each.process for each in heard.reports} == {"w-1"}
+        assert all(each.configuration for each in heard.reports)
+
+
 async def test_two_replays_of_the_same_hours_have_rows_of_their_own(
     private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory
 ) -> None:

@@ -7,13 +7,17 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from backchannel.events import Event, encode_event
+from backchannel_sinks.block import Block
 from backchannel_sinks.clickhouse.connection import connect
 from backchannel_sinks.clickhouse.migrate import migrate
+from backchannel_sinks.numbers import ProducerNumbers
+from backchannel_sinks.records import Place, Record
+from backchannel_sinks.rows import window_rows
 from support.endpoint import EndpointProcess, fresh_database
 
-__all__ = ["analyst", "analyst_database", "insert_events", "rows"]
+__all__ = ["analyst", "analyst_database", "insert_events", "rows", "store_metrics"]
 
-TABLES = ("events", "metric_windows", "conversations", "alerts", "dead_letters", "prices")
+TABLES = ("events", "metric_windows", "conversations", "agents", "alerts", "dead_letters", "prices")
 
 SETTINGS = {
     "async_insert": 0,
@@ -71,3 +75,11 @@ def analyst(analyst_database: Client) -> Client:
 def rows(client: Client, sql: str, **parameters: Any) -> list[dict[str, Any]]:
     """The answer to a question, a mapping a row."""
     return list(client.query(sql, parameters=parameters).named_results())
+
+
+def store_metrics(client: Client, record: Record) -> None:
+    """Stores a record of ``chat.metrics`` as the sink does."""
+    built = window_rows(Block(Place("chat.metrics", 0), 1, [record]), ProducerNumbers())
+    assert not built.dead
+    for table, body in built.bodies("metric_windows"):
+        client.raw_insert(table, insert_block=body, fmt="JSONEachRow", settings=SETTINGS)

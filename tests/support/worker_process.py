@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from backchannel.events import (
+    AgentReport,
     Alert,
     ClosedConversation,
     Interaction,
@@ -230,6 +231,7 @@ class Listener:
         self._consumer = consumer
         self.rows: dict[RowKey, Window] = {}
         self.conversations: dict[tuple[str, str, str], ClosedConversation] = {}
+        self.reports: list[AgentReport] = []
         self.alerts: list[Alert] = []
         self.alert_values: list[bytes] = []
 
@@ -238,8 +240,11 @@ class Listener:
         fetched = await self._consumer.getmany(timeout_ms=round(seconds * 1000))
         for tp, batch in fetched.items():
             for record in batch:
-                if dict(record.headers).get("kind") == b"conversation.closed":
+                kind = dict(record.headers).get("kind")
+                if kind == b"conversation.closed":
                     self._take_closed(record.value)
+                elif kind == b"agent":
+                    self.reports.append(AgentReport.model_validate_json(record.value))
                 elif tp.topic == METRICS.name:
                     self._take_rows(record.value, dict(record.headers))
                 else:

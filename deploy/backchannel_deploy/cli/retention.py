@@ -29,6 +29,7 @@ _KEPT = {
     "events": _Kept("events", "_broker_time", "tenant_id"),
     "content": _Kept("content", "_broker_time", "tenant_id"),
     "conversations": _Kept("conversations", "_broker_time", "tenant_id"),
+    "agents": _Kept("agents", "_broker_time"),
     "alerts": _Kept("alerts", "evaluated_at", "dims['tenant']"),
     "dead_letters": _Kept("dead_letters", "broker_time"),
     "windows_below_a_minute": _Kept("metric_windows", "published_at", "tenant", "window_s < 60"),

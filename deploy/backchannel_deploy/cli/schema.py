@@ -12,7 +12,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schema(*, output: Annotated[Path | None, Parameter(alias="-o")] = None) -> None:
-    """Print the JSON Schema of events, windows, closed conversations, alerts and what people say.
+    """Print the JSON Schema of events, windows, conversations, agents, alerts and what people say.
 
     Parameters
     ----------
@@ -35,7 +35,16 @@ def schemas() -> dict[str, dict[str, Any]]:
     people say on chat.control."""
     from pydantic import TypeAdapter
 
-    from backchannel.events import Ack, Alert, AnyEvent, ClosedConversation, Event, Silence, Window
+    from backchannel.events import (
+        Ack,
+        AgentReport,
+        Alert,
+        AnyEvent,
+        ClosedConversation,
+        Event,
+        Silence,
+        Window,
+    )
 
     events = TypeAdapter[Event](AnyEvent).json_schema()
     for definition in events["$defs"].values():
@@ -47,6 +56,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "event": {"$schema": _DRAFT, "title": "Event", **events},
         "window": {"$schema": _DRAFT, **Window.model_json_schema()},
         "conversation": {"$schema": _DRAFT, **ClosedConversation.model_json_schema()},
+        "agent": {"$schema": _DRAFT, **AgentReport.model_json_schema()},
         "alert": {"$schema": _DRAFT, **Alert.model_json_schema()},
         "control": {
             "$schema": _DRAFT,

@@ -37,6 +37,7 @@ from backchannel.events.turns import (
 from backchannel.events.verdict import LINE_BYTES_MAX, Accepted, Rejected, judge
 
 if TYPE_CHECKING:
+    from backchannel.events.agent_report import AGENT_SCHEMA, AgentReport, seal_report
     from backchannel.events.alert import ALERT_SCHEMA, Alert
     from backchannel.events.buckets import (
         BUCKET_UPPERS,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AGENT_SCHEMA",
     "ALERT_SCHEMA",
     "BATCH_BYTES_MAX",
     "BUCKET_UPPERS",
@@ -87,6 +89,7 @@ __all__ = [
     "ZERO_BUCKET",
     "Accepted",
     "Ack",
+    "AgentReport",
     "Alert",
     "AnyEvent",
     "BudgetState",
@@ -137,9 +140,13 @@ __all__ = [
     "read_control",
     "read_tombstone",
     "seal",
+    "seal_report",
 ]
 
 _LATER = {
+    "AGENT_SCHEMA": "agent_report",
+    "AgentReport": "agent_report",
+    "seal_report": "agent_report",
     "ALERT_SCHEMA": "alert",
     "Alert": "alert",
     "BUCKET_UPPERS": "buckets",

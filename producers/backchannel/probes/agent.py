@@ -4,13 +4,29 @@ Whatever reads a topic is an agent: windows, merge, sink. They are told alike, s
 one alert and one query are for all of them.
 """
 
+import os
+import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-__all__ = ["AgentState", "Lag", "PartitionState", "agent_metrics", "held"]
+from backchannel.events import AgentReport
+from backchannel.events.agent_report import REFUSAL_CHARS_MAX
+
+__all__ = [
+    "REPORT_S",
+    "AgentState",
+    "Lag",
+    "PartitionState",
+    "agent_metrics",
+    "held",
+    "process_name",
+]
+
+REPORT_S = 15.0
+"""How often an agent says how it is, on ``chat.metrics``."""
 
 _US = 1_000_000
 
@@ -44,6 +60,31 @@ class AgentState:
     sizes: Mapping[str, int] = field(default_factory=dict)
     """How many of each kind it holds in memory."""
     partitions: tuple[PartitionState, ...] = ()
+    configuration: str = ""
+    """Version of the rules or the file that it follows, where there is one."""
+    refused: str = ""
+    """Why it did not take a newer version."""
+
+    def report(self, process: str, now_us: int) -> AgentReport:
+        """Returns it as an event: of the partitions the sum, or the worst."""
+        watermarks = [each.watermark_us for each in self.partitions if each.watermark_us]
+        return AgentReport(
+            agent=self.agent,
+            process=process,
+            at_us=now_us,
+            received=self.received,
+            processed=self.processed,
+            late=self.late,
+            skipped=dict(self.skipped),
+            further=dict(self.further),
+            held=dict(self.sizes),
+            partitions=len(self.partitions),
+            lag_records=sum(each.lag_records for each in self.partitions),
+            lag_us=max((each.lag_us for each in self.partitions), default=0),
+            watermark_us=min(watermarks, default=0),
+            configuration=self.configuration,
+            refused=self.refused[:REFUSAL_CHARS_MAX],
+        )
 
     def facts(self) -> dict[str, object]:
         """Returns all of it in one line of a log: of the partitions the sum, or the worst."""
@@ -61,6 +102,11 @@ class AgentState:
             "lag_s": max((each.lag_us for each in self.partitions), default=0) / _US,
             "watermark_us": min(watermarks, default=0),
         }
+
+
+def process_name(slot: str) -> str:
+    """Returns what a process is called in its reports: its slot, else host and process id."""
+    return slot or f"{socket.gethostname()[:200]}:{os.getpid()}"
 
 
 class Lag:

@@ -8,6 +8,7 @@ import pytest
 
 from backchannel.events import (
     CONVERSATION_SCHEMA,
+    AgentReport,
     Alert,
     ClosedConversation,
     Content,
@@ -18,6 +19,7 @@ from backchannel.events import (
     Window,
     encode_event,
     seal,
+    seal_report,
 )
 from backchannel_sinks.block import Block
 from backchannel_sinks.numbers import ProducerNumbers
@@ -309,6 +311,17 @@ def test_closed_conversations_of_our_own_are_taken_as_they_are() -> None:
     told = record(7, line, (*checked, ("kind", b"conversation.closed")))
     [part] = window_rows(block(told), ProducerNumbers()).beside["conversations"]
     assert part.endswith(line[1:])
+
+
+def test_what_agents_say_of_themselves_is_of_no_tenant() -> None:
+    report = AgentReport(agent="sink", process="s", at_us=1, received=1, processed=1)
+    sealed = seal_report(report)
+    told = record(7, sealed.value, sealed.headers)
+    rows = window_rows(block(told, topic="chat.metrics"), ProducerNumbers())
+    asked = Tombstone(erasure_id="e", subject="tenant", keys=("default",), requested_at_us=2)
+    rows.leave_out(Tombstones([asked]))
+    [row] = rows_of(rows.beside["agents"])
+    assert (row["agent"], rows.stored, rows.erased) == ("sink", 1, 0)
 
 
 def test_a_conversation_of_somebody_who_was_erased_is_left_out() -> None:
