@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 from backchannel.events import (
     Ack,
     Alert,
+    RulesPush,
+    RulesVersion,
     Silence,
     Tombstone,
     control_key,
     read_control,
+    read_rules,
     read_tombstone,
 )
 from backchannel.events.topics import ALERTS, CONTROL, Topic
@@ -63,7 +66,17 @@ class Desk:
         found = [read_tombstone(key, value) for key, value in await self._read(CONTROL)]
         return list({each.erasure_id: each for each in found if each is not None}.values())
 
-    async def say(self, control: Silence | Ack | Tombstone) -> None:
+    async def rules(self) -> list[RulesPush | RulesVersion]:
+        """Returns the rules that were pushed or decided anything, in the order of the log."""
+        found: dict[bytes, RulesPush | RulesVersion] = {}
+        for key, value in await self._read(CONTROL):
+            said = read_rules(key, value)
+            if key is not None and said is not None:
+                found.pop(key, None)
+                found[key] = said
+        return list(found.values())
+
+    async def say(self, control: Silence | Ack | Tombstone | RulesPush) -> None:
         """Writes a record; returns when it is durable."""
         from aiokafka import AIOKafkaProducer
 

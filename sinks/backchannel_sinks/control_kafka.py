@@ -5,17 +5,15 @@ import json
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.structs import ConsumerRecord
 
 from backchannel.events import read_tombstone
-from backchannel.events.topics import CONTROL
+from backchannel.following.control import ControlLog
 from backchannel_sinks.tombstones import Tombstones
 
 __all__ = ["Control"]
 
-_POLL_MS = 1_000
+_RETRY_S = 1.0
 _EPOCH = "epoch/"
 
 log = structlog.get_logger("backchannel.sink")
@@ -28,46 +26,29 @@ class Control:
         self.epochs: dict[str, int] = {}
         """When each topic was made, as its maker noted."""
         self.tombstones = Tombstones()
-        self._partition = TopicPartition(CONTROL.name, 0)
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=kafka,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            **security,
-        )
+        self._log = ControlLog({"bootstrap_servers": kafka, **security}, self._take)
 
     async def start(self) -> None:
         """Connects, and reads everything that is there."""
-        await self._consumer.start()
-        self._consumer.assign([self._partition])
-        await self._consumer.seek_to_beginning(self._partition)
-        end = (await self._consumer.end_offsets([self._partition]))[self._partition]
-        while await self._consumer.position(self._partition) < end:
-            await self._read()
+        await self._log.start()
 
     async def follow(self) -> None:
         """Takes in what is added, for ever."""
         while True:
             try:
-                await self._read()
+                await self._log.read()
             except KafkaError as error:
                 log.warning("control_not_read", why=type(error).__name__)
-                await asyncio.sleep(_POLL_MS / 1_000)
+                await asyncio.sleep(_RETRY_S)
 
     async def stop(self) -> None:
         """Disconnects."""
-        await self._consumer.stop()
+        await self._log.stop()
 
-    async def _read(self) -> None:
-        fetched = await self._consumer.getmany(timeout_ms=_POLL_MS)
-        for record in fetched.get(self._partition, []):
-            self._take(record)
-
-    def _take(self, record: "ConsumerRecord[bytes, bytes]") -> None:
-        key = (record.key or b"").decode("utf-8", "replace")
-        if key.startswith(_EPOCH) and record.value:
-            topic = key.removeprefix(_EPOCH)
-            self.epochs[topic] = int(json.loads(record.value)["epoch"])
-        elif tombstone := read_tombstone(record.key, record.value):
+    def _take(self, key: bytes, value: bytes | None) -> None:
+        name = key.decode("utf-8", "replace")
+        if name.startswith(_EPOCH) and value:
+            self.epochs[name.removeprefix(_EPOCH)] = int(json.loads(value)["epoch"])
+        elif tombstone := read_tombstone(key, value):
             self.tombstones.add(tombstone)
             log.info("erasure_taken_in", erasure_id=tombstone.erasure_id)

@@ -30,11 +30,12 @@ from pydantic import ValidationError as _Invalid
 from pydantic import field_validator as _field_validator
 
 from backchannel.events import AnyEvent, Event, encode_event
+from backchannel.following.file import read_text
 from backchannel_processors.durations import duration_text, parse_duration
 from backchannel_processors.errors import RulesError
 from backchannel_processors.groupings import Groupings
 from backchannel_processors.rule_trial import Trial
-from backchannel_processors.rules import Rules, load_rules, read_rules_text
+from backchannel_processors.rules import Rules, load_rules
 
 __all__ = ["Outcome", "run_script"]
 
@@ -118,7 +119,7 @@ def run_script(path: Path, groupings: Groupings, shipped: Path) -> list[Outcome]
 
 def _read(path: Path) -> _Script:
     try:
-        return _Script.model_validate(tomllib.loads(read_rules_text(path)))
+        return _Script.model_validate(tomllib.loads(read_text(path, RulesError)))
     except tomllib.TOMLDecodeError as error:
         raise RulesError(f"{path}: not TOML: {error}") from error
     except _Invalid as error:

@@ -18,13 +18,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from backchannel.following.file import read_text
 from backchannel_processors.conversations import Limit
 from backchannel_processors.errors import RulesError
 from backchannel_processors.groupings import Groupings
 from backchannel_processors.measures import LABELS_MAX
 from backchannel_processors.rule import KINDS, AnyRule, ConversationRule
 
-__all__ = ["LIMITS_MAX", "RULES_MAX", "Rules", "load_rules", "parse_rules", "read_rules_text"]
+__all__ = ["LIMITS_MAX", "RULES_MAX", "Rules", "load_rules", "parse_rules"]
 
 RULES_MAX = 1_000
 """Rules in one file: each is evaluated for every series that changes."""
@@ -59,19 +60,7 @@ def load_rules(path: Path, groupings: Groupings) -> Rules:
     Raises:
         RulesError: it is missing or wrong; the message names file, rule, field and fix.
     """
-    return parse_rules(read_rules_text(path), groupings, source=str(path))
-
-
-def read_rules_text(path: Path) -> str:
-    """Returns the text of a rules file.
-
-    Raises:
-        RulesError: it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RulesError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    return parse_rules(read_text(path, RulesError), groupings, source=str(path))
 
 
 def parse_rules(text: str, groupings: Groupings, *, source: str) -> Rules:

@@ -16,13 +16,14 @@ from aiokafka.errors import KafkaError
 from prometheus_client.core import Metric
 
 from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events import RulesVersion, control_key, seal_report
+from backchannel.events import RulesPush, RulesVersion, control_key, read_rules, seal_report
 from backchannel.events.control import RULES_BYTES_MAX
 from backchannel.events.topics import CONTROL, EVENTS, METRICS, PARTIALS
+from backchannel.following.control import ControlLog
 from backchannel.probes.agent import REPORT_S, AgentState, process_name
 from backchannel.probes.server import ProbeServer
 from backchannel.security import KafkaSecurity
-from backchannel_processors.errors import RulesError, WorkerError
+from backchannel_processors.errors import WorkerError
 from backchannel_processors.faust_app import Group
 from backchannel_processors.groupings import Groupings
 from backchannel_processors.lease import Lease, end_process
@@ -31,7 +32,8 @@ from backchannel_processors.logs import configure_logs
 from backchannel_processors.merge_agent import MergeAgent
 from backchannel_processors.merge_partition import MergeRules
 from backchannel_processors.outbox_kafka import Message, Outbox
-from backchannel_processors.rules_file import RulesFile
+from backchannel_processors.rules import Rules
+from backchannel_processors.rules_source import RulesSource
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import Backlog, Tools
 from backchannel_processors.source_partition import WindowRules
@@ -45,7 +47,7 @@ _STOP_S = 8.0
 _RETRY_S = 1.0
 _REPORTS_PER_LOG = 4
 _RULES_S = 2.0
-"""How often the rules file is looked at."""
+"""How often the rules file is looked at. What is pushed is taken at once."""
 _LEASE_SHARE = 0.8
 """Of the session timeout: the lease runs out before Kafka gives partitions away."""
 
@@ -59,7 +61,7 @@ def run_worker(settings: WorkerSettings) -> None:
     configure_logs()
     try:
         groupings = Groupings.parse(settings.groupings)
-        rules = RulesFile(settings.rules or shipped_rules(), groupings)
+        rules = RulesSource(settings.rules or shipped_rules(), groupings)
         asyncio.run(_Worker(settings, groupings, rules).run())
     except Exception as error:  # noqa: BLE001 -- the edge of the process: told, and it ends
         _end(error)
@@ -71,10 +73,10 @@ def shipped_rules() -> Path:
 
 
 class _Worker:
-    def __init__(self, settings: WorkerSettings, groupings: Groupings, rules: RulesFile) -> None:
+    def __init__(self, settings: WorkerSettings, groupings: Groupings, rules: RulesSource) -> None:
         self._settings = settings
         self._groupings = groupings
-        self._rules_file = rules
+        self._source = rules
         self._look_at_rules = asyncio.Event()
         self._log = structlog.get_logger()
         self._stopped = asyncio.Event()
@@ -109,6 +111,10 @@ class _Worker:
             await reader.stop()
             return
         sources, merges = found
+        # Before the first decision: alerts of rules that a worker does not know would end.
+        control = ControlLog(options, self._hear)
+        await control.start()
+        self._look()
         lease = Lease(self._settings.session_timeout_s * _LEASE_SHARE, SYSTEM_CLOCK)
         outbox = Outbox(options, lease)
         tools = Tools(outbox, reader, lambda *args: group.commit(*args), Backlog(SYSTEM_CLOCK))
@@ -147,6 +153,7 @@ class _Worker:
                     windows.run(),
                     merge.run(),
                     self._follow_agents(outbox),
+                    self._follow_control(control),
                     self._follow_rules(windows, merge, outbox),
                     group.start(),
                     group.wait_until_failed(),
@@ -154,8 +161,8 @@ class _Worker:
             ]
             self._log.info(
                 "worker_started",
-                rules=len(self._rules_file.rules.all),
-                rules_hash=self._rules_file.rules.hash,
+                rules=len(self._source.rules.all),
+                rules_hash=self._source.rules.hash,
             )
             await self._stopped.wait()
             async with asyncio.timeout(_STOP_S):
@@ -165,6 +172,7 @@ class _Worker:
                     each.cancel()
                 await group.stop()
                 await outbox.stop()
+                await control.stop()
                 await reader.stop()
         self._log.info("worker_stopped")
 
@@ -175,11 +183,14 @@ class _Worker:
         return "" if all(each.is_open for each in self._agents) else "waits for its partitions"
 
     def _collect(self) -> Iterable[Metric]:
-        return worker_metrics(self._states(), self._rules_file)
+        return worker_metrics(self._states(), self._source)
 
     def _states(self) -> list[AgentState]:
-        rules_hash = self._rules_file.rules.hash
-        return [replace(each.state(), configuration=rules_hash) for each in self._agents]
+        rules_hash, refused = self._source.rules.hash, self._source.refused
+        return [
+            replace(each.state(), configuration=rules_hash, refused=refused)
+            for each in self._agents
+        ]
 
     async def _wait_for_topics(self, reader: LogReader) -> tuple[int, int] | None:
         """Returns the partitions of events and of partials when everything is there; ``None`` when
@@ -213,8 +224,8 @@ class _Worker:
     def _window_rules(self) -> WindowRules:
         return WindowRules(
             groupings=self._groupings,
-            fast=self._rules_file.rules.groupings,
-            limits=self._rules_file.rules.limits,
+            fast=self._source.rules.groupings,
+            limits=self._source.rules.limits,
             lateness_s=self._settings.lateness_s,
             ahead_s=self._settings.clock_ahead_s,
             behind_s=self._settings.clock_behind_s,
@@ -228,42 +239,73 @@ class _Worker:
         return MergeRules(
             sources=sources,
             partitions=merges,
-            alerts=self._rules_file.rules,
+            alerts=self._source.rules,
             lateness_s=self._settings.lateness_s,
             idle_s=self._settings.idle_s,
         )
 
     async def _tell_rules(self, outbox: Outbox) -> None:
         """Publishes the rules in force under their hash, before any alert names it."""
-        file = self._rules_file
-        text = file.text if len(file.text.encode()) <= RULES_BYTES_MAX else ""
+        source = self._source
         version = RulesVersion(
-            rules_hash=file.rules.hash, text=text, in_force_at_us=SYSTEM_CLOCK.now_us()
+            rules_hash=source.rules.hash,
+            text=source.text if len(source.text.encode()) <= RULES_BYTES_MAX else "",
+            in_force_at_us=SYSTEM_CLOCK.now_us(),
+            pushed_by=source.push.pushed_by if source.push else "",
+            groupings=self._groupings.names,
         )
         value = version.model_dump_json().encode()
         await outbox.post([Message(CONTROL.name, 0, value, control_key(version))])
 
     async def _follow_rules(self, windows: WindowsAgent, merge: MergeAgent, outbox: Outbox) -> None:
-        """Takes new rules from the file; bad ones are told, and the old ones kept."""
+        """Takes new rules; bad ones are told, and the old ones kept."""
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._look_at_rules.wait(), _RULES_S)
             self._look_at_rules.clear()
-            try:
-                rules = self._rules_file.look()
-            except RulesError as error:
-                self._log.error(
-                    "rules_rejected",
-                    reason=str(error),
-                    rejected=self._rules_file.rejected,
-                    rules_hash=self._rules_file.rules.hash,
-                )
-                continue
+            rejected = self._source.rejected
+            rules = self._look()
             if rules is not None:
                 await self._tell_rules(outbox)
                 windows.watch(rules)
                 merge.use(rules)
-                self._log.info("rules_changed", rules=len(rules.all), rules_hash=rules.hash)
+            if rules is not None or rejected != self._source.rejected:
+                await self._report(outbox)
+
+    def _look(self) -> Rules | None:
+        """Returns the rules in force, if they are other ones now; says so, or what is wrong."""
+        rejected = self._source.rejected
+        rules = self._source.look()
+        if rejected != self._source.rejected:
+            self._log.error(
+                "rules_rejected",
+                reason=self._source.refused,
+                rejected=self._source.rejected,
+                rules_hash=self._source.rules.hash,
+            )
+        if rules is not None:
+            self._log.info(
+                "rules_changed",
+                rules=len(rules.all),
+                rules_hash=rules.hash,
+                source="pushed" if self._source.push else "file",
+            )
+        return rules
+
+    def _hear(self, key: bytes, value: bytes | None) -> None:
+        said = read_rules(key, value)
+        if isinstance(said, RulesPush):
+            self._source.take(said)
+            self._look_at_rules.set()
+
+    async def _follow_control(self, control: ControlLog) -> None:
+        """Hears what is pushed, for ever."""
+        while True:
+            try:
+                await control.read()
+            except KafkaError as error:
+                self._log.warning("control_not_read", why=type(error).__name__)
+                await asyncio.sleep(_RETRY_S)
 
     async def _follow_agents(self, outbox: Outbox) -> None:
         for number in count():

@@ -12,6 +12,7 @@ import pytest
 
 from backchannel.events import Interaction, RulesVersion, encode_event
 from backchannel.events.topics import CONTROL, EVENTS
+from backchannel_deploy.cli.app import run
 from backchannel_processors.log_kafka import LogReader
 from support.broker import BrokerProcess
 from support.ledger import Ledger, rows_of, traffic
@@ -174,6 +175,36 @@ async def test_rules_change_under_a_running_worker(
         await reader.stop()
         decided_by = said[f"rules/{heard.alerts[-1].rules_hash}".encode()]
         assert RulesVersion.model_validate_json(decided_by or b"").text == rules.read_text()
+
+
+async def test_rules_that_are_pushed_are_followed_by_workers_that_run_and_that_start_later(
+    private_kafka: Callable[[], BrokerProcess],
+    worker_factory: WorkerFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(RULES.replace('"slow"', '"pushed"'))
+    async with stage(private_kafka(), worker_factory) as set_up:
+        monkeypatch.setenv("BACKCHANNEL_KAFKA", set_up.bootstrap)
+        assert await asyncio.to_thread(run, ["rules", "push", str(rules), "-m", "tighter"]) == 0
+        async with bot(set_up.bootstrap) as sender:
+            await sender.send(3, [Interaction(tenant_id="a", duration_us=9_000_000)] * 5)
+            await until(lambda: _fired(set_up.listener, "pushed"), set_up.listener)
+        bad = tmp_path / "bad.toml"
+        bad.write_text(RULES.replace("latency_ms", "mood"))
+        assert await asyncio.to_thread(run, ["rules", "push", str(bad)]) == 1
+        assert await asyncio.to_thread(run, ["rules", "versions"]) == 0
+        set_up.worker.kill()
+        set_up.worker.start()
+        await until(lambda: set_up.worker.log().count("rules_changed") == 2, set_up.listener)
+        assert "rules_rejected" not in set_up.worker.log()
+    assert "tighter" in capsys.readouterr().out
+
+
+def _fired(heard: Listener, rule: str) -> bool:
+    return any(alert.rule == rule for alert in heard.alerts)
 
 
 async def test_garbage_is_counted_and_harms_nobody(

@@ -29,10 +29,12 @@ ALLOWED = {
         "backchannel.shaping",
     ),
     "producers/backchannel/probes": ("backchannel.events", "backchannel.probes"),
+    "producers/backchannel/following": ("backchannel.events", "backchannel.following"),
     "producers/backchannel": ("backchannel",),
     "stream_processors/backchannel_processors": (
         "backchannel.events",
         "backchannel.clock",
+        "backchannel.following",
         "backchannel.probes",
         "backchannel.security",
         "backchannel_processors",
@@ -40,6 +42,7 @@ ALLOWED = {
     "sinks/backchannel_sinks": (
         "backchannel.events",
         "backchannel.clock",
+        "backchannel.following",
         "backchannel.prices",
         "backchannel.probes",
         "backchannel.security",

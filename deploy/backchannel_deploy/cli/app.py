@@ -27,6 +27,7 @@ from backchannel_deploy.cli.report import summary
 from backchannel_deploy.cli.retention import retention
 from backchannel_deploy.cli.roles import roles
 from backchannel_deploy.cli.rules import backtest, check, test
+from backchannel_deploy.cli.rules_push import push, versions, withdraw
 from backchannel_deploy.cli.schema import schema
 from backchannel_deploy.cli.sink import sink
 from backchannel_deploy.cli.sql import sql
@@ -86,10 +87,17 @@ _alerts.command(tail)
 _alerts.command(silence)
 _alerts.command(ack)
 app.command(_alerts)
-_rules = App(name="rules", help="Try alert rules before they wake somebody up.", group=_OPERATE)
+_rules = App(
+    name="rules",
+    help="Try alert rules before they wake somebody up, and give them to every worker.",
+    group=_OPERATE,
+)
 _rules.command(check)
 _rules.command(test)
 _rules.command(backtest)
+_rules.command(push)
+_rules.command(withdraw)
+_rules.command(versions)
 app.command(_rules)
 _report = App(name="report", help="Figures for people.", group=_LOOK)
 _report.command(summary)

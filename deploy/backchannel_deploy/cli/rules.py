@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from backchannel_processors.rule_story import Story
     from backchannel_processors.rules import Rules
 
-__all__ = ["backtest", "check", "test"]
+__all__ = ["backtest", "check", "test", "worker_groupings"]
 
 _SECOND_US = 1_000_000
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -71,7 +71,7 @@ def test(file: Path, /, *more: Path) -> int:
     failed = done = 0
     for path in (file, *more):
         try:
-            outcomes = run_script(path, _groupings(), _shipped())
+            outcomes = run_script(path, worker_groupings(), _shipped())
         except RulesError as error:
             raise UserError(str(error)) from error
         for outcome in outcomes:
@@ -128,7 +128,7 @@ def backtest(
     if start_us >= end_us:
         raise UserError("--since has to be longer ago than --until.")
     start_us -= start_us % (10 * _SECOND_US)
-    trial = Trial(rules, _groupings(), start_us)
+    trial = Trial(rules, worker_groupings(), start_us)
     alerts = [*trial.over(stored_events(start_us, end_us)), *trial.until(end_us, step_s=10)]
     _tell(stories(alerts, end_us), start_us, end_us)
     counted = trial.counters
@@ -185,12 +185,13 @@ def _loaded(file: Path | None) -> "tuple[Path, Rules]":
     with checked():
         path = file or WorkerSettings().rules or _shipped()
     try:
-        return path, load_rules(path, _groupings())
+        return path, load_rules(path, worker_groupings())
     except RulesError as error:
         raise UserError(str(error)) from error
 
 
-def _groupings() -> "Groupings":
+def worker_groupings() -> "Groupings":
+    """Returns by what a worker with the settings of this machine computes windows."""
     from backchannel_deploy.cli.settings import checked
     from backchannel_processors.groupings import Groupings
     from backchannel_processors.settings import WorkerSettings

@@ -14,6 +14,7 @@ from backchannel_processors.topics import APP_ID
 __all__ = ["ask"]
 
 _SINK_GROUP = "backchannel-sink"
+_NOTIFIER_GROUP = "backchannel-notifier"
 
 
 async def ask() -> Status:
@@ -27,6 +28,7 @@ async def ask() -> Status:
     groups = {
         "worker": APP_ID,
         "sink": os.environ.get("BACKCHANNEL_SINK_GROUP", "") or _SINK_GROUP,
+        "notifier": os.environ.get("BACKCHANNEL_NOTIFIER_GROUP", "") or _NOTIFIER_GROUP,
     }
     found = await readers(find_kafka(), groups, security)
     with connected() as client:
@@ -38,4 +40,5 @@ async def ask() -> Status:
             stored.dead_letters(client),
             stored.firing(client),
             stored.last_alert(client),
+            stored.agents(client),
         )

@@ -1,11 +1,11 @@
 """The pipeline at one moment, and what of it needs a person. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from backchannel_deploy.doctor.finding import Finding
 
-__all__ = ["Alert", "Freshness", "Reader", "Status", "judge"]
+__all__ = ["Agent", "Alert", "Freshness", "Reader", "Status", "judge"]
 
 _STALE_S = 60.0
 """Everything is in its table within a few seconds; what takes a minute is stuck."""
@@ -16,7 +16,7 @@ class Reader:
     """One consumer group."""
 
     name: str
-    """``worker`` or ``sink``."""
+    """``worker``, ``sink`` or ``notifier``."""
     group: str
     state: str
     """Kafka's word for it; ``Stable`` when all is well, ``Empty`` or ``Dead`` when nobody reads."""
@@ -24,6 +24,20 @@ class Reader:
     """Records that it has not committed yet, in the topics that it has read so far."""
     has_begun: bool
     """Whether it has ever committed anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What an agent of a running process has said of itself within the last minute."""
+
+    agent: str
+    process: str
+    lag_records: int
+    lag_s: float
+    configuration: str
+    """Version of the alert rules, or of the notifier's file, that it follows."""
+    refused: str
+    """Why it did not take a newer version; empty when it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,7 @@ class Status:
     """Lines that could not be read, of the last hour."""
     firing: tuple[Alert, ...]
     last_alert: Alert | None
+    agents: tuple[Agent, ...] = ()
 
 
 def judge(status: Status) -> list[Finding]:
@@ -70,11 +85,14 @@ def judge(status: Status) -> list[Finding]:
         *(_of_table(each) for each in status.tables),
         _of_losses(status),
         _of_alerts(status),
+        *_of_configurations(status),
     ]
 
 
 def _of_reader(reader: Reader, status: Status) -> Finding:
     told = f"{reader.behind:,} records behind ({reader.group} is {reader.state.lower()})."
+    if not reader.has_begun and reader.name == "notifier":
+        return Finding(reader.name, "skipped", "none has run: nobody is told of alerts.")
     if not reader.has_begun:
         told = f"{reader.group} has never read anything."
         return Finding(reader.name, "warning", told, f"Start one: backchannel {reader.name}")
@@ -119,6 +137,32 @@ def _of_alerts(status: Status) -> Finding:
     last = status.last_alert
     told = f"none is firing; the last was {_named(last)}, {last.state} at {last.evaluated_at}."
     return Finding("alerts", "ok", told)
+
+
+def _of_configurations(status: Status) -> Iterator[Finding]:
+    deciding = [each for each in status.agents if each.agent == "merge"]
+    telling = [each for each in status.agents if each.agent == "notifier"]
+    if not deciding:
+        yield Finding("rules", "skipped", "no worker has said in the last minute what it does.")
+    else:
+        yield _of_followers("rules", deciding, "Mend them, then: backchannel rules push FILE")
+    if telling:
+        yield _of_followers("notifier's file", telling, "Mend it: each notifier reads its own.")
+
+
+def _of_followers(subject: str, agents: list[Agent], advice: str) -> Finding:
+    """Says which version is followed, and what is wrong with a newer one."""
+    refusing = [each for each in agents if each.refused]
+    versions = sorted({each.configuration for each in agents})
+    if refusing:
+        first = refusing[0]
+        why = f"{first.process} follows {first.configuration} still, and refuses: {first.refused}"
+        return Finding(subject, "wrong", why, advice)
+    if len(versions) > 1:
+        told = "; ".join(f"{each.process} follows {each.configuration}" for each in agents)
+        advice = "Two of them decide differently. The same for all: backchannel rules push FILE"
+        return Finding(subject, "wrong" if subject == "rules" else "warning", f"{told}.", advice)
+    return Finding(subject, "ok", f"{len(agents)} of a mind, version {versions[0]}.")
 
 
 def _named(alert: Alert) -> str:

@@ -2,17 +2,28 @@
 
 from clickhouse_connect.driver.client import Client
 
-from backchannel_deploy.status.state import Alert, Freshness
+from backchannel_deploy.status.state import Agent, Alert, Freshness
 
-__all__ = ["dead_letters", "dropped", "firing", "freshness", "last_alert", "lost"]
+__all__ = ["agents", "dead_letters", "dropped", "firing", "freshness", "last_alert", "lost"]
 
 _FIRING_MAX = 20
+_GONE_S = 60
+"""An agent that has said nothing for so long is gone."""
 _ALERT = "SELECT rule, state, severity, dims, toString(evaluated_at) FROM v_alerts"
 
 
 def freshness(client: Client) -> tuple[Freshness, ...]:
     rows = client.query("SELECT table, age_s, stored_last_minute FROM v_freshness").result_rows
     return tuple(sorted((Freshness(*row) for row in rows), key=lambda each: each.table))
+
+
+def agents(client: Client) -> tuple[Agent, ...]:
+    rows = client.query(
+        "SELECT agent, process, lag_records, lag_s, configuration, refused FROM v_agents"
+        " WHERE latest AND age_s < {gone:UInt32} ORDER BY agent, process",
+        {"gone": _GONE_S},
+    ).result_rows
+    return tuple(Agent(*row) for row in rows)
 
 
 def lost(client: Client) -> int:

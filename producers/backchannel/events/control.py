@@ -26,12 +26,14 @@ __all__ = [
     "Ack",
     "BudgetState",
     "Control",
+    "RulesPush",
     "RulesVersion",
     "Silence",
     "Tombstone",
     "control_key",
     "read_budget",
     "read_control",
+    "read_rules",
     "read_tombstone",
 ]
 
@@ -156,22 +158,54 @@ class RulesVersion(BaseModel):
     """The file, TOML; empty when it has more than ``RULES_BYTES_MAX``."""
     in_force_at_us: TimestampUs
     """When a worker took it up last."""
+    pushed_by: Label = ""
+    """Who pushed it; empty when it stood in the worker's file."""
+    groupings: tuple[Label, ...] = ()
+    """By what the worker computes windows: rules may use no other ones."""
+
+
+class RulesPush(BaseModel):
+    """Alert rules that every worker is to decide by, instead of those of its file. The newest
+    record counts; one without rules gives each worker its own file back."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+
+    kind: Literal["rules_push"] = "rules_push"
+    rules_hash: Label = ""
+    text: Annotated[str, StringConstraints(max_length=512 * 1024)] = ""
+    """The file, TOML, of at most ``RULES_BYTES_MAX``."""
+    pushed_at_us: TimestampUs
+    pushed_by: Label = ""
+    comment: Text = ""
+
+    @property
+    def is_withdrawal(self) -> bool:
+        """Whether it gives the workers their files back."""
+        return not self.rules_hash
 
 
 RULES_BYTES_MAX = 512 * 1024
 
 _KINDS = (b"silence/", b"ack/")
 _ERASURE = b"erasure/"
+_RULES: dict[bytes, type["RulesVersion | RulesPush"]] = {
+    b"rules": RulesVersion,
+    b"rules-push": RulesPush,
+}
 _BUDGET = b"budget/"
 _control: TypeAdapter[Silence | Ack] = TypeAdapter(Control, config=ConfigDict(defer_build=True))
 
 
-def control_key(control: Silence | Ack | BudgetState | Tombstone | RulesVersion) -> bytes:
+def control_key(
+    control: Silence | Ack | BudgetState | Tombstone | RulesVersion | RulesPush,
+) -> bytes:
     """Returns the key of its record: a later record of the same key takes its place."""
     if isinstance(control, Tombstone):
         return _ERASURE + control.erasure_id.encode()
     if isinstance(control, RulesVersion):
         return b"rules/" + control.rules_hash.encode()
+    if isinstance(control, RulesPush):
+        return b"rules-push/" + (control.rules_hash or "withdrawn").encode()
     if isinstance(control, BudgetState):
         return _BUDGET + control.alert_id.encode()
     if isinstance(control, Silence):
@@ -206,5 +240,16 @@ def read_tombstone(key: bytes | None, value: bytes | None) -> Tombstone | None:
         return None
     try:
         return Tombstone.model_validate_json(value)
+    except ValidationError:
+        return None
+
+
+def read_rules(key: bytes | None, value: bytes | None) -> RulesVersion | RulesPush | None:
+    """Reads a record of ``chat.control``; ``None`` for what is about no rules or cannot be read."""
+    model = _RULES.get((key or b"").partition(b"/")[0])
+    if model is None or value is None:
+        return None
+    try:
+        return model.model_validate_json(value)
     except ValidationError:
         return None

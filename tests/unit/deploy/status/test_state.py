@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from backchannel_deploy.doctor.finding import Finding
-from backchannel_deploy.status import Alert, Freshness, Reader, Status, judge
+from backchannel_deploy.status import Agent, Alert, Freshness, Reader, Status, judge
 
 ALERT = Alert("latency-p95", "firing", "warning", {"tenant": "acme"}, "2026-11-21 12:00:00")
 WELL = Status(
@@ -19,6 +19,7 @@ WELL = Status(
     dead_letters=0,
     firing=(),
     last_alert=None,
+    agents=(Agent("merge", "w-1", 0, 0.0, "abc", ""), Agent("merge", "w-2", 0, 0.0, "abc", "")),
 )
 
 
@@ -79,3 +80,27 @@ def test_the_last_alert_is_told_when_none_fires() -> None:
 
     assert found.verdict == "ok"
     assert "latency-p95 (tenant=acme), resolved at 2026-11-21 12:00:00" in found.told
+
+
+def test_workers_that_decide_by_the_same_rules_are_well() -> None:
+    assert finding(WELL, "rules").told == "2 of a mind, version abc."
+
+
+def test_a_worker_that_refuses_newer_rules_is_wrong() -> None:
+    refusing = Agent("merge", "w-2", 0, 0.0, "abc", "rule 'x': metric: 'mood' is unknown")
+    found = finding(replace(WELL, agents=(WELL.agents[0], refusing)), "rules")
+
+    assert (found.verdict, "w-2" in found.told, "'mood'" in found.told) == ("wrong", True, True)
+    assert "rules push" in found.advice
+
+
+def test_two_workers_with_different_rules_are_wrong() -> None:
+    other = Agent("merge", "w-2", 0, 0.0, "def", "")
+
+    assert finding(replace(WELL, agents=(WELL.agents[0], other)), "rules").verdict == "wrong"
+
+
+def test_a_notifier_that_nobody_wants_is_no_trouble() -> None:
+    none = Reader("notifier", "g", "Dead", 0, has_begun=False)
+
+    assert finding(replace(WELL, readers=(none,)), "notifier").verdict == "skipped"
