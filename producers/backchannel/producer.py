@@ -1,8 +1,10 @@
-"""The producer: what a bot embeds. Events go in within microseconds and come out in Kafka."""
+"""The producer: what a bot embeds. Events go in within microseconds and come out in Kafka.
 
-import asyncio
+What sends, and asyncio with it, is loaded when a producer is made, not with this module: a quarter
+of what `import backchannel` would take, which whatever only names the SDK's types need not pay.
+"""
+
 import atexit
-import concurrent.futures
 import logging
 import threading
 from collections.abc import Mapping
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from backchannel.clock import SYSTEM_CLOCK, Clock
 from backchannel.errors import SettingsError
 from backchannel.events import new_event_id
-from backchannel.events.topics import CONTENT
+from backchannel.events.topics import CONTENT, EVENTS
 from backchannel.forks import (
     at_end_of_child,
     keep_inherited,
@@ -25,13 +27,9 @@ from backchannel.outlet import Outlet
 from backchannel.prices import PriceBook, own_rates
 from backchannel.recorder import Recorder
 from backchannel.request import Request
-from backchannel.sending.drop_watch import DropWatch, OnDrop
-from backchannel.sending.heartbeat import HealthSource, Heartbeat
 from backchannel.sending.intake import Intake
-from backchannel.sending.kafka import KafkaTransport
 from backchannel.sending.memory import MemoryTransport
 from backchannel.sending.stats import ProducerStats
-from backchannel.sending.thread import SenderThread
 from backchannel.sending.transport import Transport
 from backchannel.settings import (
     NO_ADDRESS,
@@ -44,15 +42,22 @@ from backchannel.shaping.privacy import Privacy
 from backchannel.shaping.stamps import Stamps
 from backchannel.sigterm import chain_sigterm
 from backchannel.stand_in import stand_in
-from backchannel.vitals import Vitals
 
 if TYPE_CHECKING:
+    import concurrent.futures
+
+    from typing_extensions import TypeIs
+
     from backchannel.alert_cache import AlertCache
     from backchannel.alert_feed import AlertFeed
     from backchannel.events import BudgetState
     from backchannel.integrations.prometheus import MetricsApp
     from backchannel.integrations.tally import Tally
     from backchannel.sending.content import ContentIntake
+    from backchannel.sending.drop_watch import OnDrop
+    from backchannel.sending.heartbeat import HealthSource
+    from backchannel.sending.kafka import KafkaTransport
+    from backchannel.sending.thread import SenderThread
 
 __all__ = ["BoundProducer", "Producer"]
 
@@ -92,10 +97,12 @@ class Producer(Recorder):
         transport: Transport | None = None,
         content_transport: Transport | None = None,
         clock: Clock = SYSTEM_CLOCK,
-        on_drop: OnDrop | None = None,
+        on_drop: "OnDrop | None" = None,
         prices: Mapping[str, Mapping[str, Any]] | None = None,
         **settings: Unpack[SettingsArguments],
     ) -> None:
+        from backchannel.vitals import Vitals
+
         standing_in = stand_in() if transport is None else None
         if kafka is None and (transport is not None or standing_in is not None):
             kafka = NO_ADDRESS  # somebody else's transport needs no address of ours
@@ -136,7 +143,7 @@ class Producer(Recorder):
                 raise SettingsError(["capture_content needs a content_transport beside transport"])
             content_transport = MemoryTransport()
         self._content = self._capture(content_transport, privacy) if wants_content else None
-        self._transport = transport or KafkaTransport(self.settings)
+        self._transport = transport or self._to_kafka(EVENTS.name)
         self._thread = self._new_thread()
         self._intake.wake = self._wake
         restart_in_children(self)
@@ -235,7 +242,7 @@ class Producer(Recorder):
             from backchannel.alert_feed import AlertFeed
 
             self._alert_feed = AlertFeed(self.settings, self._alerts)
-            if isinstance(self._transport, KafkaTransport):
+            if _goes_to_kafka(self._transport):
                 self._alert_feed.start()
         return self._alerts
 
@@ -311,12 +318,12 @@ class Producer(Recorder):
             self._tally.restart()
         self._outlet.in_flight.clear()
         self.health.restart()
-        if isinstance(self._transport, KafkaTransport):
+        if _goes_to_kafka(self._transport):
             self._transport = self._transport.for_child()
         if self._content is not None:
             keep_inherited(self._content.transport)
             self._content.intake.restart(self._intake.producer_id)
-            if isinstance(self._content.transport, KafkaTransport):
+            if _goes_to_kafka(self._content.transport):
                 self._content.transport = self._content.transport.for_child()
         self._thread = self._new_thread()
         # The parent's thread is not in the child, and its cache would stand still.
@@ -327,7 +334,7 @@ class Producer(Recorder):
 
         content = ContentIntake(
             Intake(self._intake.producer_id, self.settings.content_buffer_bytes_max),
-            transport or KafkaTransport(self.settings, CONTENT.name),
+            transport or self._to_kafka(CONTENT.name),
             privacy,
             self.settings.content_chars_max,
         )
@@ -335,7 +342,16 @@ class Producer(Recorder):
         self._intake.on_texts = content.offer
         return content
 
-    def _new_thread(self) -> SenderThread:
+    def _to_kafka(self, topic: str) -> Transport:
+        from backchannel.sending.kafka import KafkaTransport
+
+        return KafkaTransport(self.settings, topic)
+
+    def _new_thread(self) -> "SenderThread":
+        from backchannel.sending.drop_watch import DropWatch
+        from backchannel.sending.heartbeat import Heartbeat
+        from backchannel.sending.thread import SenderThread
+
         heartbeat = Heartbeat(self._intake, self._stamps, self.health_sources, self._clock)
         drops = None if self._on_drop is None else DropWatch(self._intake, self._on_drop)
         return SenderThread(
@@ -433,8 +449,16 @@ def _stamped(settings: ProducerSettings) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value}
 
 
+def _goes_to_kafka(transport: Transport) -> "TypeIs[KafkaTransport]":
+    from backchannel.sending.kafka import KafkaTransport
+
+    return isinstance(transport, KafkaTransport)
+
+
 async def _done(future: "concurrent.futures.Future[Any]", timeout_s: float) -> bool:
     """Waits for the sender's thread without blocking the loop; returns whether it answered."""
+    import asyncio
+
     loop, answered = asyncio.get_running_loop(), asyncio.Event()
 
     def tell(_: object) -> None:
@@ -450,5 +474,7 @@ async def _done(future: "concurrent.futures.Future[Any]", timeout_s: float) -> b
 
 def _done_sync(future: "concurrent.futures.Future[Any]", timeout_s: float) -> bool:
     """Waits for the sender's thread; returns whether it answered."""
-    concurrent.futures.wait([future], timeout_s)
+    from concurrent.futures import wait
+
+    wait([future], timeout_s)
     return future.done() and not future.cancelled()

@@ -1,12 +1,14 @@
 """How a Kafka client proves who it is and keeps its connection private."""
 
 import os
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backchannel.errors import SettingsError
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["KafkaSecurity"]
 
@@ -36,7 +38,7 @@ class KafkaSecurity:
     ssl_keyfile: str = ""
     """The key of ``ssl_certfile``; empty when it stands in the same file."""
     ssl_key_password: str = field(default="", repr=False)
-    ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
+    ssl_context: "ssl.SSLContext | None" = field(default=None, repr=False)
     """A ready context, in place of the files."""
     sasl_oauth_token_provider: object | None = field(default=None, repr=False)
     """An ``aiokafka.abc.AbstractTokenProvider``, for ``OAUTHBEARER``."""
@@ -80,7 +82,9 @@ class KafkaSecurity:
                 options["sasl_oauth_token_provider"] = self.sasl_oauth_token_provider
         return options
 
-    def _context(self) -> ssl.SSLContext:
+    def _context(self) -> "ssl.SSLContext":
+        import ssl  # here and not above: many a bot has neither TLS nor an event loop of its own
+
         try:
             context = ssl.create_default_context(cafile=self.ssl_cafile or None)
         except OSError as error:  # ssl.SSLError is one too

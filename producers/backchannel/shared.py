@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from backchannel.clock import SYSTEM_CLOCK, Clock
 from backchannel.errors import SettingsError
 from backchannel.producer import Producer
-from backchannel.sending.drop_watch import OnDrop
 from backchannel.sending.transport import Transport
 from backchannel.settings import SettingsArguments
+
+if TYPE_CHECKING:
+    from backchannel.sending.drop_watch import OnDrop
 
 __all__ = ["get_producer", "init"]
 
@@ -23,7 +25,7 @@ def init(
     *,
     transport: Transport | None = None,
     clock: Clock = SYSTEM_CLOCK,
-    on_drop: OnDrop | None = None,
+    on_drop: "OnDrop | None" = None,
     prices: Mapping[str, Mapping[str, Any]] | None = None,
     **settings: Unpack[SettingsArguments],
 ) -> Producer:

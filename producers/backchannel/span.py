@@ -1,7 +1,7 @@
 """Something that takes time and becomes one event when it ends: turns, calls, searches, parts."""
 
-import concurrent.futures
 import operator
+import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, overload
@@ -303,6 +303,9 @@ def status_of(kind: type[BaseException]) -> str:
     if issubclass(kind, TimeoutError):
         return "timeout"
     # asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit: someone stopped it.
-    if not issubclass(kind, Exception) or issubclass(kind, concurrent.futures.CancelledError):
+    if not issubclass(kind, Exception):
+        return "cancelled"
+    futures = sys.modules.get("concurrent.futures")  # who has not loaded it cannot have raised it
+    if futures is not None and issubclass(kind, futures.CancelledError):
         return "cancelled"
     return "error"

@@ -1,10 +1,10 @@
 """Events into a file, one JSON object a line: ``backchannel replay`` publishes them later."""
 
-import fcntl
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
-from backchannel.errors import BrokenError, RefusedError, UnreachableError
+from backchannel.errors import BrokenError, RefusedError, SettingsError, UnreachableError
 from backchannel.events import SealedBatch
 
 __all__ = ["JsonlTransport"]
@@ -22,9 +22,14 @@ class JsonlTransport:
     The file grows to ``bytes_max`` at most. A batch that would pass it is refused, so its events
     are counted as ``refused``: nothing that was acknowledged is thrown away to make room. Without
     room on the disk, or without a right to write, events wait in the producer's bounded buffer.
+
+    Raises:
+        SettingsError: this system has no locks on files (Windows).
     """
 
     def __init__(self, path: str | os.PathLike[str], *, bytes_max: int = _BYTES_MAX) -> None:
+        if find_spec("fcntl") is None:
+            raise SettingsError(["JsonlTransport needs locks on files: this system has none"])
         self.path = Path(path)
         self._bytes_max = bytes_max
         self._file: int | None = None
@@ -42,6 +47,8 @@ class JsonlTransport:
         return _PARTITIONS
 
     async def send(self, partition: int, batch: SealedBatch) -> None:
+        import fcntl  # not above: without it everything else of the producer still works
+
         if self._file is None:
             raise BrokenError("not connected")
         try:

@@ -1,7 +1,5 @@
 """A transport that keeps every record in memory: Kafka's twin, for tests of bots and of ours."""
 
-import asyncio
-
 from backchannel.errors import BrokenError, RefusedError, UnreachableError
 from backchannel.events import Event, SealedBatch, judge, open_batch
 from backchannel.events.topics import PARTITIONS
@@ -60,6 +58,8 @@ class MemoryTransport:
         return len(self.records)
 
     async def send(self, partition: int, batch: SealedBatch) -> None:
+        import asyncio  # here: see producer.py
+
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         while self.away:  # noqa: ASYNC110  # told from any thread, so no event of this loop

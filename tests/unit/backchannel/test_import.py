@@ -49,6 +49,51 @@ def test_importing_it_starts_no_thread_and_opens_nothing() -> None:
     assert done.stdout.strip() == "1 []"
 
 
+def test_importing_it_loads_nothing_that_only_a_made_producer_needs() -> None:
+    program = (
+        "import sys\n"
+        "import backchannel\n"
+        "late = {'asyncio', 'concurrent.futures', 'socket', 'ssl', 'subprocess', 'fcntl'}\n"
+        "print(sorted(late & set(sys.modules)),\n"
+        "      sorted(name for name in sys.modules if name.startswith('backchannel.sending.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+
+    part = "backchannel.sending."
+    assert done.stdout.strip() == "[] " + repr(
+        [part + name for name in ("intake", "jsonl", "memory", "stats", "transport")]
+    )
+
+
+def test_where_files_have_no_locks_only_what_needs_them_is_refused() -> None:
+    program = (
+        "import sys\n"
+        "from importlib import util\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name: None if name == 'fcntl' else find(name)\n"
+        "sys.modules['fcntl'] = None\n"
+        "import backchannel\n"
+        "with backchannel.Producer(transport=backchannel.MemoryTransport()) as producer:\n"
+        "    producer.marker('note')\n"
+        "print(producer.stats().dropped)\n"
+        "spilling = {'on_full': 'spill', 'spill_directory': '.'}\n"
+        "for make in (lambda: backchannel.JsonlTransport('events.jsonl'),\n"
+        "             lambda: backchannel.Producer('localhost:9092', **spilling)):\n"
+        "    try: make()\n"
+        "    except backchannel.SettingsError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+
+    nothing_dropped, jsonl, spill = done.stdout.splitlines()
+    assert nothing_dropped == "{}"
+    assert "JsonlTransport needs locks" in jsonl
+    assert "on_full=spill needs locks" in spill
+
+
 def test_importing_it_builds_no_model_and_loads_nothing_that_only_readers_need() -> None:
     program = (
         "import sys\n"
