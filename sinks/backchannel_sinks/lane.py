@@ -19,6 +19,10 @@ from backchannel_sinks.records import Place, Record
 
 __all__ = ["BlockLimits", "Lane", "Position", "starting_position"]
 
+POISONED_PAUSE_US = 60_000_000
+"""Between two blocks of a partition that only bad lines come from: whoever sends them is told of
+long before ``chat.dead`` is full of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlockLimits:
@@ -27,6 +31,9 @@ class BlockLimits:
     rows_max: int = 50_000
     bytes_max: int = 24 * 1024 * 1024
     linger_us: int = 500_000
+    dead_in_a_row_max: int = 1_000
+    """Of a partition whose last lines, so many in a row, were all bad, that many are taken in
+    ``POISONED_PAUSE_US``, until a good one comes; 0 for no such bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,8 @@ class Lane:
         self.held: deque[Record] = deque()
         self.held_bytes = 0
         self._limits = limits
+        self._dead_in_a_row = 0
+        self._resting_until_us = 0
         self._held_lines = 0
         self._oldest_at_us = 0
         self._sought: int | None = None
@@ -120,8 +129,8 @@ class Lane:
         if self.in_doubt is not None:
             return None if self.waits_for_doubt else 0
         if self._held_lines >= self._limits.rows_max or self.held_bytes >= self._limits.bytes_max:
-            return 0
-        return self._oldest_at_us + self._limits.linger_us
+            return self._resting_until_us
+        return max(self._oldest_at_us + self._limits.linger_us, self._resting_until_us)
 
     @property
     def waits_for_doubt(self) -> bool:
@@ -156,6 +165,16 @@ class Lane:
         self.retry_at_us = 0
         self._oldest_at_us = now_us
 
+    @property
+    def is_poisoned(self) -> bool:
+        """Nothing but bad lines came for long: there is a rest between its blocks."""
+        return 0 < self._limits.dead_in_a_row_max <= self._dead_in_a_row
+
+    def note_lines(self, *, good: int, dead: int, now_us: int) -> None:
+        """Takes in what became of the lines of a block that is done."""
+        self._dead_in_a_row = 0 if good else self._dead_in_a_row + dead
+        self._resting_until_us = now_us + POISONED_PAUSE_US if self.is_poisoned else 0
+
     def put_off(self, until_us: int) -> None:
         """The block could not be stored now: the same one again, later."""
         self.failures += 1
@@ -164,12 +183,15 @@ class Lane:
     def _cut(self) -> list[Record]:
         records: list[Record] = []
         lines = size = 0
+        rows_max = self._limits.rows_max
+        if self.is_poisoned:
+            rows_max = min(rows_max, self._limits.dead_in_a_row_max)
         for record in self.held:
             if self.in_doubt is not None:
                 if record.offset > self.in_doubt:
                     break
             elif records and (
-                lines + record.lines > self._limits.rows_max
+                lines + record.lines > rows_max
                 or size + record.size > self._limits.bytes_max
                 or records[-1].offset <= self.stored_offset < record.offset
             ):

@@ -27,6 +27,9 @@ class SinkSettings(BaseSettings):
     time, and an insert of one row into the wide table costs about 30 ms of CPU."""
     sink_held_bytes_max: int = 64 * 1024 * 1024
     """Records fetched and not inserted, in all partitions; beyond, nothing is fetched."""
+    sink_dead_in_a_row_max: Annotated[int, Field(ge=0)] = 1_000
+    """So many bad lines in a row, and no more than that a minute are taken of the partition, until
+    a good one comes; 0 takes all there are."""
     sink_insert_timeout_s: int = 30
     sink_session_timeout_ms: int = 10_000
     sink_port: Annotated[int, Field(ge=0, le=65_535)] | None = None

@@ -122,7 +122,12 @@ class Sink:
             place
             for place, lane in self._lanes.items()
             if not lane.waits_for_doubt
-            and (everything or lane.failures or lane.held_bytes >= 2 * self._limits.bytes_max)
+            and (
+                everything
+                or lane.failures
+                or (lane.is_poisoned and lane.held)
+                or lane.held_bytes >= 2 * self._limits.bytes_max
+            )
         }
 
     def due_in_s(self, most_s: float) -> float:
@@ -280,7 +285,11 @@ class Sink:
         assert lane.numbers is not None
         block = lane.next_block()
         lane.numbers.update(rows.numbers.items())
-        lane.let_go(block, self._clock.monotonic_us())
+        now_us, was_poisoned = self._clock.monotonic_us(), lane.is_poisoned
+        lane.let_go(block, now_us)
+        lane.note_lines(good=rows.lines - len(rows.dead), dead=len(rows.dead), now_us=now_us)
+        if lane.is_poisoned and not was_poisoned:
+            log.error("partition_poisoned", reason=rows.dead[-1].reason, **_facts(block))
         counters = self._counters
         counters.received += rows.lines
         counters.stored += rows.stored

@@ -189,6 +189,42 @@ async def test_every_line_received_is_stored_repeated_or_dead() -> None:
     assert counters.received == counters.stored + counters.duplicate + counters.dead
 
 
+def bad(offset: int) -> Record:
+    """A record of 300 lines that are no events."""
+    return Record(offset, 0, b"\n".join([b"oops"] * 300), ())
+
+
+async def test_only_bad_lines_are_taken_slowly_and_others_go_on() -> None:
+    world = World()
+    sink = world.sink(Position(0, None), Position(0, None))
+    sink.offer(PLACES[0], [bad(offset) for offset in range(10)])
+    for number in range(10):
+        sink.offer(PLACES[1], [record(number)])
+        await sink.store_due()
+
+    assert (len(world.letters), len(world.rows)) == (1_200, 10)
+    assert sink.full(bytes_max=1_000_000) == {PLACES[0]}
+
+    world.clock.advance(seconds=60)
+    await sink.store_due()
+    await sink.store_due()
+    assert len(world.letters) == 1_500
+
+
+async def test_a_good_line_ends_the_rest_of_a_partition() -> None:
+    world = World()
+    sink = world.sink(Position(0, None))
+    sink.offer(PLACE, [*(bad(offset) for offset in range(4)), record(4), bad(5)])
+    for _ in range(6):
+        await sink.store_due()
+    assert (len(world.letters), len(world.rows)) == (1_200, 0)
+
+    world.clock.advance(seconds=60)
+    for _ in range(6):
+        await sink.store_due()
+    assert (len(world.letters), len(world.rows)) == (1_500, 1)
+
+
 async def test_records_fetched_before_a_revocation_are_dropped() -> None:
     world = World()
     sink = world.sink(Position(0, None))
