@@ -10,9 +10,11 @@ from random import Random
 
 import pytest
 
+from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import Interaction, RulesVersion, encode_event
 from backchannel.events.topics import CONTROL, EVENTS
 from backchannel_deploy.cli.app import run
+from backchannel_deploy.topics import ensure_topics
 from backchannel_processors.log_kafka import LogReader
 from support.broker import BrokerProcess
 from support.ledger import Ledger, rows_of, traffic
@@ -22,7 +24,6 @@ from support.worker_process import (
     WorkerFactory,
     WorkerProcess,
     bot,
-    create_topics,
     listener,
 )
 
@@ -54,7 +55,7 @@ class Stage:
 async def stage(
     broker: BrokerProcess, workers: WorkerFactory, **settings: str
 ) -> AsyncIterator[Stage]:
-    await create_topics(broker.bootstrap)
+    await ensure_topics(broker.bootstrap, clock=SYSTEM_CLOCK)
     worker = workers(broker.bootstrap, **settings)
     worker.start()
     await worker.is_at_work()
@@ -247,7 +248,7 @@ async def test_a_worker_waits_for_its_topics_and_says_so_once(
     worker = worker_factory(broker.bootstrap)
     worker.start()
     await worker.has_logged("topics missing: chat.events")
-    await create_topics(broker.bootstrap)
+    await ensure_topics(broker.bootstrap, clock=SYSTEM_CLOCK)
     await worker.is_at_work()
     assert worker.log().count("kafka_awaited") == 1
 

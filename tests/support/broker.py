@@ -51,13 +51,15 @@ class BrokerProcess:
         *,
         advertised_port: int = 0,
         properties: Mapping[str, str] | None = None,
+        config: BrokerConfig | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.proxied_port = 0
         """Where a proxy connects to, if it is its port that is advertised."""
         self._advertised_port = advertised_port
         self._properties = dict(properties or {})
-        self._config: BrokerConfig | None = None
+        self._config = config
+        """With ports of its own choice, if none is given."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -75,19 +77,21 @@ class BrokerProcess:
         """Start it, on the same data and port as before, and wait until it answers."""
         assert self._process is None, "it runs already"
         if self._config is not None:
-            self._launch(self._config)
+            self.launch()
+            self.wait_until_ready()
             return
         for attempt in range(START_ATTEMPTS):
             port, controller_port, self.proxied_port = free_ports(3)
-            config = BrokerConfig(self.data_dir, port, controller_port, heap_mb=256)
+            self._config = BrokerConfig(self.data_dir, port, controller_port, heap_mb=256)
             try:
-                self._launch(config)
+                self.launch()
+                self.wait_until_ready()
             except BrokerNotReadyError:
                 # Somebody else may have taken the port between our choice and the broker's start.
+                self._config = None
                 if attempt == START_ATTEMPTS - 1:
                     raise
                 continue
-            self._config = config
             return
 
     def stop(self) -> None:
@@ -112,7 +116,10 @@ class BrokerProcess:
         """What the broker has logged."""
         return (self.data_dir / "broker.log").read_text(encoding="utf-8")
 
-    def _launch(self, config: BrokerConfig) -> None:
+    def launch(self) -> None:
+        """Start it, and do not wait: one of a cluster answers only once others run, too."""
+        config = self._config
+        assert config is not None
         java, jars = find_java(), fetch_jars(default_cache_dir())
         prepare(config, java, jars)
         with config.properties_path.open("a", encoding="utf-8") as file:
@@ -126,8 +133,12 @@ class BrokerProcess:
                 stderr=output,
                 env={**os.environ, **JVM_ENVIRONMENT},
             )
+
+    def wait_until_ready(self) -> None:
+        """Wait until it answers; it is ended when it does not."""
+        assert self._config is not None
         try:
-            self._wait_until_ready(config)
+            self._wait_until_ready(self._config)
         except BaseException:
             self.kill()
             raise

@@ -8,7 +8,7 @@ from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import WIDTHS_S, Interaction, bucket_of
 from support.worker_process import Listener, RowKey
 
-__all__ = ["Ledger", "rows_of", "traffic"]
+__all__ = ["Ledger", "conversations_of", "rows_of", "traffic"]
 
 
 class Ledger:
@@ -16,12 +16,19 @@ class Ledger:
 
     def __init__(self) -> None:
         self.events = 0
+        self.conversations: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        """What the turns of each tenant's conversations add up to."""
         self._sums: dict[RowKey, Counter[str]] = defaultdict(Counter)
 
     def note(self, events: Iterable[Interaction], origin: str = "live") -> None:
         """Counts events."""
         for event in events:
             self.events += 1
+            if event.conversation_id:
+                conversation = self.conversations[event.tenant_id, event.conversation_id]
+                conversation["turns"] += 1
+                conversation["input_tokens"] += event.input_tokens
+                conversation["output_tokens"] += event.output_tokens
             finest = f"{event.tenant_id}|{event.endpoint}|{event.model}"
             series = (("", ""), ("tenant", event.tenant_id), ("tenant,endpoint,model", finest))
             second = event.ts_us // 1_000_000
@@ -66,6 +73,17 @@ def rows_of(listener: Listener) -> dict[RowKey, dict[str, int]]:
         }
         for key, row in listener.rows.items()
     }
+
+
+def conversations_of(listener: Listener) -> dict[tuple[str, str], Counter[str]]:
+    """Returns the sums of all closed segments of each conversation."""
+    sums: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for (tenant, conversation, _), closed in listener.conversations.items():
+        conversation_sums = sums[tenant, conversation]
+        conversation_sums["turns"] += closed.turns
+        conversation_sums["input_tokens"] += closed.input_tokens
+        conversation_sums["output_tokens"] += closed.output_tokens
+    return sums
 
 
 def traffic(chance: Random, most: int = 40) -> list[Interaction]:

@@ -7,16 +7,17 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import Interaction, SealedBatch, encode_event, seal
 from backchannel.events.topics import EVENTS, TOPICS
+from backchannel_deploy.topics import ensure_topics
 from backchannel_sinks.clickhouse.connection import connect
 from backchannel_sinks.clickhouse.migrate import migrate
 from support.child import start_child
@@ -120,10 +121,17 @@ SinkFactory = Callable[..., SinkProcess]
 @pytest.fixture
 def sink_factory(tmp_path: Path) -> Iterator[SinkFactory]:
     """Makes sinks: ``sink_factory(bootstrap, clickhouse, **settings)``; not started yet."""
+    with sinks_in(tmp_path) as make:
+        yield make
+
+
+@contextmanager
+def sinks_in(folder: Path) -> Iterator[SinkFactory]:
+    """Makes sinks that log to a folder, and ends them with the block."""
     sinks: list[SinkProcess] = []
 
     def make(bootstrap: str, clickhouse: ClickHouse, **settings: str) -> SinkProcess:
-        log = tmp_path / f"sink-{len(sinks)}.log"
+        log = folder / f"sink-{len(sinks)}.log"
         sink = SinkProcess(bootstrap, clickhouse, log, **settings)
         sinks.append(sink)
         return sink
@@ -137,22 +145,7 @@ def sink_factory(tmp_path: Path) -> Iterator[SinkFactory]:
 
 async def prepare(bootstrap: str, clickhouse: ClickHouse) -> None:
     """Creates the topics and the tables that a sink needs."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.create_topics(
-            [
-                NewTopic(
-                    topic.name,
-                    num_partitions=topic.partitions,
-                    replication_factor=1,
-                    topic_configs=topic.configs(),
-                )
-                for topic in TOPICS
-            ]
-        )
-    finally:
-        await admin.close()
+    await ensure_topics(bootstrap, clock=SYSTEM_CLOCK, topics=TOPICS)
     create_tables(clickhouse)
 
 

@@ -8,13 +8,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from zlib import crc32
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import RecordMetadata
 
 from backchannel.events import (
     AgentReport,
@@ -26,8 +26,7 @@ from backchannel.events import (
     encode_event,
     seal,
 )
-from backchannel.events.topics import ALERTS, EVENTS, METRICS, TOPICS
-from backchannel_processors.topics import CHANGELOGS
+from backchannel.events.topics import ALERTS, EVENTS, METRICS
 from support.child import start_child
 
 STOP_TIMEOUT_S = 20.0
@@ -135,11 +134,18 @@ WorkerFactory = Callable[..., WorkerProcess]
 @pytest.fixture
 def worker_factory(tmp_path: Path) -> Iterator[WorkerFactory]:
     """Makes workers: ``worker_factory(bootstrap, slot="a", **settings)``; not started yet."""
+    with workers_in(tmp_path) as make:
+        yield make
+
+
+@contextmanager
+def workers_in(folder: Path) -> Iterator[WorkerFactory]:
+    """Makes workers that log to a folder, and ends them with the block."""
     workers: list[WorkerProcess] = []
 
     def make(bootstrap: str, **settings: str) -> WorkerProcess:
         environment = {f"BACKCHANNEL_{name.upper()}": value for name, value in settings.items()}
-        worker = WorkerProcess(bootstrap, tmp_path / f"worker-{len(workers)}.log", environment)
+        worker = WorkerProcess(bootstrap, folder / f"worker-{len(workers)}.log", environment)
         workers.append(worker)
         return worker
 
@@ -148,26 +154,6 @@ def worker_factory(tmp_path: Path) -> Iterator[WorkerFactory]:
     finally:
         for worker in workers:
             worker.kill()
-
-
-async def create_topics(bootstrap: str) -> None:
-    """Creates every topic that a worker needs."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.create_topics(
-            [
-                NewTopic(
-                    topic.name,
-                    num_partitions=topic.partitions,
-                    replication_factor=1,
-                    topic_configs=topic.configs(),
-                )
-                for topic in (*TOPICS, *CHANGELOGS)
-            ]
-        )
-    finally:
-        await admin.close()
 
 
 class Bot:
@@ -193,11 +179,13 @@ class Bot:
             origin=self._origin,
         )
 
-    async def resend(self, partition: int, batch: SealedBatch) -> None:
-        """Sends a sealed batch, whether it was sent before or not."""
-        await self._producer.send(
+    async def resend(self, partition: int, batch: SealedBatch) -> "asyncio.Future[RecordMetadata]":
+        """Sends a sealed batch, whether it was sent before or not; what is returned is done when
+        Kafka has it, and says when that was."""
+        sent: asyncio.Future[RecordMetadata] = await self._producer.send(
             EVENTS.name, batch.value, partition=partition, headers=list(batch.headers)
         )
+        return sent
 
     async def send_raw(self, partition: int, value: bytes | None) -> None:
         """Sends what is no sealed batch."""
