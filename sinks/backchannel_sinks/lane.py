@@ -31,6 +31,9 @@ class BlockLimits:
     rows_max: int = 50_000
     bytes_max: int = 24 * 1024 * 1024
     linger_us: int = 500_000
+    held_bytes_max: int = 128 * 1024 * 1024
+    """Records held in all partitions: from then on nothing more is fetched, and no record waits for
+    others to be inserted with."""
     dead_in_a_row_max: int = 1_000
     """Of a partition whose last lines, so many in a row, were all bad, that many are taken in
     ``POISONED_PAUSE_US``, until a good one comes; 0 for no such bound."""
@@ -120,17 +123,19 @@ class Lane:
             self.next_offset = record.offset + 1
         return None
 
-    def due_at_us(self) -> int | None:
-        """Returns when the next block is to be stored; ``None`` when there is nothing to store."""
+    def due_at_us(self, *, now: bool = False) -> int | None:
+        """Returns when the next block is to be stored; ``None`` when there is nothing to store.
+        With ``now`` no record waits for others to come."""
         if self.block is not None:
             return self.retry_at_us
         if not self.held:
             return None
         if self.in_doubt is not None:
             return None if self.waits_for_doubt else 0
-        if self._held_lines >= self._limits.rows_max or self.held_bytes >= self._limits.bytes_max:
+        limits = self._limits
+        if now or self._held_lines >= limits.rows_max or self.held_bytes >= limits.bytes_max:
             return self._resting_until_us
-        return max(self._oldest_at_us + self._limits.linger_us, self._resting_until_us)
+        return max(self._oldest_at_us + limits.linger_us, self._resting_until_us)
 
     @property
     def waits_for_doubt(self) -> bool:

@@ -1,6 +1,6 @@
 """A record of a topic, as the sink holds it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["Place", "Record"]
 
@@ -22,12 +22,13 @@ class Record:
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
 
-    @property
-    def size(self) -> int:
-        """Bytes it holds in memory, roughly."""
-        return len(self.value or b"") + 200
+    size: int = field(init=False, compare=False)
+    """Bytes it holds in memory, roughly."""
+    lines: int = field(init=False, compare=False)
+    """Lines in it, at least one."""
 
-    @property
-    def lines(self) -> int:
-        """Lines in it, at least one."""
-        return (self.value or b"").count(b"\n") + 1
+    def __post_init__(self) -> None:
+        value = self.value or b""
+        object.__setattr__(self, "size", len(value) + 200)
+        # Counted once: the sink asks for it at every step.
+        object.__setattr__(self, "lines", value.count(b"\n") + 1)

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from typing import TypeVar
 from zlib import crc32
 
@@ -63,6 +64,8 @@ _PLACE = (
 
 _FIELDS = {name.encode(): dict.fromkeys(model.model_fields) for name, model in EVENT_TYPES.items()}
 _BEFORE_TYPE = b'{"event_type":"'
+_NUMBERS = tuple(b"%d," % number for number in range(1_000))
+"""Numbers of lines, ready to be put in front of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +179,12 @@ def event_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) 
                 block.epoch,
             )
         )
-        if opened.trusted and not judge_all and _are_objects(opened.lines):
-            rows.parts += [
-                b"%b%d,%b" % (prefix, number, line[1:]) for number, line in enumerate(opened.lines)
-            ]
-            rows.event_types |= _types(opened.lines)
-            continue
+        if opened.trusted and not judge_all:
+            types = _types(opened.lines)
+            if b"" not in types or _are_objects(opened.lines):
+                rows.parts += _placed(prefix, opened.lines)
+                rows.event_types |= types
+                continue
         for number, verdict in enumerate(opened.verdicts()):
             if isinstance(verdict, Rejected):
                 rows.dead.append(_dead(block, record, number, verdict.reason, opened.lines[number]))
@@ -209,9 +212,7 @@ def window_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False)
             block.epoch,
         )
         if not judge_all and _is_stamped(record, lines, WINDOW_SCHEMA) and _are_objects(lines):
-            rows.parts += [
-                b"%b%d,%b" % (prefix, number, line[1:]) for number, line in enumerate(lines)
-            ]
+            rows.parts += _placed(prefix, lines)
             continue
         for number, line in enumerate(lines):
             read = _read(Window, line)
@@ -283,9 +284,7 @@ def content_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False
             block.epoch,
         )
         if opened.trusted and not judge_all and _are_objects(opened.lines):
-            rows.parts += [
-                b"%b%d,%b" % (prefix, number, line[1:]) for number, line in enumerate(opened.lines)
-            ]
+            rows.parts += _placed(prefix, opened.lines)
             continue
         for number, line in enumerate(opened.lines):
             read = opened.refusal or _read(Content, line)
@@ -352,13 +351,24 @@ def _are_objects(lines: Iterable[bytes]) -> bool:
     return all(line.startswith(b'{"') for line in lines)
 
 
-def _types(lines: Iterable[bytes]) -> set[bytes]:
-    """The types that the lines begin with; ``b""`` for a line that begins otherwise."""
-    start = len(_BEFORE_TYPE)
-    return {
-        line[start : line.find(b'"', start)] if line.startswith(_BEFORE_TYPE) else b""
-        for line in lines
-    }
+def _placed(prefix: bytes, lines: Iterable[bytes]) -> list[bytes]:
+    """Puts the place of each line in front of it: ``prefix``, which ends before its number."""
+    numbers = chain(_NUMBERS, (b"%d," % number for number in count(len(_NUMBERS))))
+    return [prefix + number + line[1:] for number, line in zip(numbers, lines, strict=False)]
+
+
+def _types(lines: Sequence[bytes]) -> set[bytes]:
+    """The types that the lines begin with; ``b""`` when a line begins otherwise."""
+    types: set[bytes] = set()
+    while lines:
+        if not lines[0].startswith(_BEFORE_TYPE):
+            return types | {b""}
+        end = lines[0].find(b'"', len(_BEFORE_TYPE)) + 1
+        beginning = lines[0][:end]
+        types.add(beginning[len(_BEFORE_TYPE) : -1])
+        # A record has few types: a look at all that is left for each is quicker than one at each.
+        lines = [line for line in lines if not line.startswith(beginning)]
+    return types
 
 
 def _is_stamped(record: Record, lines: Sequence[bytes], schema: str) -> bool:

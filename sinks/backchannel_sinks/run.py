@@ -106,6 +106,7 @@ async def _store(
             settings.sink_block_rows_max,
             settings.sink_block_bytes_max,
             settings.sink_linger_ms * 1000,
+            settings.sink_held_bytes_max,
             settings.sink_dead_in_a_row_max,
         ),
         control.tombstones,

@@ -25,8 +25,10 @@ class SinkSettings(BaseSettings):
     sink_linger_ms: int = 1_000
     """How long a record waits for others to be inserted with. A block a partition is inserted each
     time, and an insert of one row into the wide table costs about 30 ms of CPU."""
-    sink_held_bytes_max: int = 64 * 1024 * 1024
-    """Records fetched and not inserted, in all partitions; beyond, nothing is fetched."""
+    sink_held_bytes_max: int = 128 * 1024 * 1024
+    """Records fetched and not inserted, in all partitions; beyond, nothing is fetched. While a
+    backlog is worked off, this divided by the partitions is the size of an insert, and a small one
+    costs more a row."""
     sink_dead_in_a_row_max: Annotated[int, Field(ge=0)] = 1_000
     """So many bad lines in a row, and no more than that a minute are taken of the partition, until
     a good one comes; 0 takes all there are."""

@@ -114,10 +114,14 @@ class Sink:
         """Bytes of records that are fetched and not stored."""
         return sum(lane.held_bytes for lane in self._lanes.values())
 
-    def full(self, bytes_max: int) -> set[Place]:
+    @property
+    def _is_full(self) -> bool:
+        return self.held_bytes >= self._limits.held_bytes_max
+
+    def full(self) -> set[Place]:
         """Returns the partitions that nothing more should be fetched of for now. A block in doubt
         is always fetched to its end: until it is whole nothing can be stored."""
-        everything = self.held_bytes >= bytes_max
+        everything = self._is_full
         return {
             place
             for place, lane in self._lanes.items()
@@ -132,11 +136,21 @@ class Sink:
 
     def due_in_s(self, most_s: float) -> float:
         """Returns how long nothing has to be stored."""
-        due = [at for lane in self._lanes.values() if (at := lane.due_at_us()) is not None]
+        due = [at for at, _ in self._due()]
         if not due:
             return most_s
         next_us = max(min(due), self._retry_at_us)
         return min(max(0.0, (next_us - self._clock.monotonic_us()) / 1e6), most_s)
+
+    def _due(self) -> list[tuple[int, Lane]]:
+        """When the block of each lane is due. When nothing more is fetched nothing is waited for:
+        else a backlog in many partitions is stored once a linger, and the time between is idle."""
+        full = self._is_full
+        return [
+            (at, lane)
+            for lane in self._lanes.values()
+            if (at := lane.due_at_us(now=full)) is not None
+        ]
 
     # -- storing ----------------------------------------------------------------------------------
 
@@ -150,11 +164,7 @@ class Sink:
         now_us = self._clock.monotonic_us()
         if now_us < self._retry_at_us:
             return
-        lanes = [
-            lane
-            for lane in self._lanes.values()
-            if (at := lane.due_at_us()) is not None and (at <= now_us or everything)
-        ]
+        lanes = [lane for at, lane in self._due() if at <= now_us or everything]
         stored: list[tuple[Lane, Rows]] = []
         away: StoreAwayError | None = None
         try:

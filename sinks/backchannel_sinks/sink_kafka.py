@@ -208,7 +208,7 @@ class SinkConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 self._consumer.seek(partition, seek_to)
 
     def _pause_what_is_full(self) -> None:
-        full = self._sink.full(self._settings.sink_held_bytes_max)
+        full = self._sink.full()
         assigned = self._consumer.assignment()
         wanted = {p for p in assigned if Place(p.topic, p.partition) in full}
         paused = set(self._consumer.paused())

@@ -65,9 +65,11 @@ class World:
     async def send(self, letters: Sequence[DeadLetter]) -> None:
         self.letters += letters
 
-    def sink(self, *positions: Position) -> Sink:
+    def sink(
+        self, *positions: Position, linger_us: int = 0, held_bytes_max: int = 1_000_000
+    ) -> Sink:
         """A sink that has just been given partitions."""
-        limits = BlockLimits(rows_max=100, bytes_max=100_000, linger_us=0)
+        limits = BlockLimits(100, 100_000, linger_us, held_bytes_max)
         sink = Sink(self, self, self, self.counters, self.clock, limits)
         sink.assign(dict(zip(PLACES, positions, strict=False)), {})
         return sink
@@ -203,7 +205,7 @@ async def test_only_bad_lines_are_taken_slowly_and_others_go_on() -> None:
         await sink.store_due()
 
     assert (len(world.letters), len(world.rows)) == (1_200, 10)
-    assert sink.full(bytes_max=1_000_000) == {PLACES[0]}
+    assert sink.full() == {PLACES[0]}
 
     world.clock.advance(seconds=60)
     await sink.store_due()
@@ -236,16 +238,30 @@ async def test_records_fetched_before_a_revocation_are_dropped() -> None:
 
 
 def test_nothing_more_is_fetched_when_too_much_is_held() -> None:
-    sink = World().sink(Position(0, None))
+    size = record(0).size
+    sink = World().sink(Position(0, None), held_bytes_max=2 * size)
     sink.offer(PLACE, [record(0)])
+    assert sink.full() == set()
 
-    assert sink.full(bytes_max=sink.held_bytes) == {PLACE}
-    assert sink.full(bytes_max=sink.held_bytes + 1) == set()
+    sink.offer(PLACE, [record(1)])
+    assert sink.full() == {PLACE}
+
+
+async def test_what_is_held_waits_for_nothing_when_no_more_is_fetched() -> None:
+    world = World()
+    sink = world.sink(Position(0, None), linger_us=1_000_000, held_bytes_max=2 * record(0).size)
+    sink.offer(PLACE, [record(0)])
+    assert sink.due_in_s(60) == 1
+
+    sink.offer(PLACE, [record(1)])
+    assert sink.due_in_s(60) == 0
+    await sink.store_due()
+    assert len(world.rows) == 2
 
 
 def test_a_block_in_doubt_is_fetched_to_its_end_however_much_is_held() -> None:
-    sink = World().sink(*(Position(0, in_doubt=9) for _ in PLACES))
+    sink = World().sink(*(Position(0, in_doubt=9) for _ in PLACES), held_bytes_max=1)
     for place in PLACES:
         sink.offer(place, [record(offset) for offset in range(5)])
 
-    assert sink.full(bytes_max=sink.held_bytes) == set()
+    assert sink.full() == set()
