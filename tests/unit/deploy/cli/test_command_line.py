@@ -1,10 +1,8 @@
 """The command line as a person meets it: help, mistakes, and what is not installed."""
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,23 +16,34 @@ COMMANDS = [
     ["replay"],
     ["sql"],
     ["status"],
+    ["top"],
     ["whatif"],
     ["report", "summary"],
     ["prices", "import"],
     ["prices", "list"],
     ["prices", "missing"],
+    ["alerts", "list"],
+    ["alerts", "show"],
     ["alerts", "tail"],
+    ["alerts", "silence"],
+    ["alerts", "ack"],
+    ["rules", "check"],
+    ["rules", "test"],
+    ["rules", "backtest"],
     ["dead", "list"],
     ["dead", "show"],
     ["dead", "requeue"],
     ["worker"],
     ["sink"],
     ["notifier"],
+    ["exporter"],
     ["doctor"],
     ["migrate"],
     ["retention"],
     ["roles"],
     ["schema"],
+    ["verify"],
+    ["erase"],
     ["version"],
 ]
 
@@ -66,12 +75,6 @@ def test_help_imports_nothing_heavy() -> None:
 
     loaded = set(done.stdout.split())
     assert not loaded & {"aiokafka", "chdb", "clickhouse_connect", "faust", "jgo", "numpy"}
-
-
-def test_help_is_quick() -> None:
-    fastest_s = min(_cpu_seconds(lambda: command("--help")) for _ in range(3))
-
-    assert fastest_s < 1  # 0.4 s, mostly imports
 
 
 def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,16 +157,6 @@ def test_the_schema_goes_into_files(tmp_path: Path, capsys: pytest.CaptureFixtur
         "window.schema.json",
     ]
     assert len(capsys.readouterr().out.splitlines()) == 5
-
-
-def _cpu_seconds(call: Callable[[], object]) -> float:
-    """Processor time of the child processes of a call: what else the machine does is left out."""
-    before = os.times()
-    call()
-    after = os.times()
-    return (after.children_user + after.children_system) - (
-        before.children_user + before.children_system
-    )
 
 
 @pytest.mark.parametrize(
