@@ -11,11 +11,14 @@ import pyarrow as pa  # type: ignore[import-untyped]  # it publishes no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it publishes no types
 import pytest
 from clickhouse_connect.driver.client import Client
+from urllib3.exceptions import ProtocolError
 
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import Feedback, Interaction
 from backchannel.prices.genai_table import GenaiTable
 from backchannel_deploy.cli.app import run
+from backchannel_deploy.cli.clickhouse import connected
+from backchannel_deploy.errors import UserError
 from backchannel_deploy.prices.load import names_in_events, replace
 from backchannel_deploy.prices.rows import Name, published_rows
 from support.endpoint import EndpointProcess
@@ -46,6 +49,12 @@ def own_prices(folder: Path, **prices: dict[str, int | float]) -> str:
     path = folder / "prices.json"
     path.write_text(json.dumps(prices))
     return str(path)
+
+
+@pytest.mark.usefixtures("client")
+def test_an_answer_that_is_broken_off_is_told_in_a_sentence() -> None:
+    with pytest.raises(UserError, match="broke its answer off"), connected():
+        raise ProtocolError("Connection broken")  # what reading piece by piece meets
 
 
 @pytest.mark.parametrize("format_name", ["parquet", "arrow"])

@@ -107,10 +107,8 @@ def ack(
 
 
 async def _list(form: str, *, with_over: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from backchannel.events import Ack, Silence
+    from backchannel_deploy.cli.tables import for_people, text_table
     from backchannel_deploy.control import desk
 
     async with desk() as at:
@@ -127,9 +125,8 @@ async def _list(form: str, *, with_over: bool) -> None:
             care = _care(alert, acks, silences, now_us)
             print(json.dumps(alert.model_dump(mode="json") | {"care": care}))
         return
-    table = Table("id", "state", "since", "severity", "rule", "series", "what", "care")
-    for alert in chosen:
-        table.add_row(
+    rows = [
+        (
             alert.alert_id[:8],
             _state(alert),
             _instant(alert.starts_at_us),
@@ -139,7 +136,10 @@ async def _list(form: str, *, with_over: bool) -> None:
             alert.annotations.get("summary", ""),
             _care(alert, acks, silences, now_us),
         )
-    Console().print(table if chosen else "Nothing fires.")
+        for alert in chosen
+    ]
+    names = ("id", "state", "since", "severity", "rule", "series", "what", "care")
+    for_people().print(text_table(names, rows) if rows else "Nothing fires.")
 
 
 async def _show(alert_id: str, *, as_json: bool) -> None:
@@ -201,10 +201,8 @@ def _care(alert: "Alert", acks: list["Ack"], silences: list["Silence"], now_us: 
 
 
 async def _audit(form: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from backchannel.events import Silence
+    from backchannel_deploy.cli.tables import for_people, text_table
     from backchannel_deploy.control import desk
 
     async with desk() as at:
@@ -213,7 +211,7 @@ async def _audit(form: str) -> None:
         for each in controls:
             print(each.model_dump_json())
         return
-    table = Table("id", "at", "by", "what", "comment")
+    rows = []
     for each in controls:
         if isinstance(each, Silence):
             ended = f", ended by {each.ended_by}" if each.ended_by else ""
@@ -222,8 +220,9 @@ async def _audit(form: str) -> None:
         else:
             what = f"took alert {each.alert_id[:8]}, transition {each.transition}"
             row = (each.alert_id[:8], each.at_us, each.by)
-        table.add_row(row[0], _instant(row[1]), row[2], what, each.comment)
-    Console().print(table if controls else "Nobody has said anything yet.")
+        rows.append((row[0], _instant(row[1]), row[2], what, each.comment))
+    told = text_table(("id", "at", "by", "what", "comment"), rows)
+    for_people().print(told if rows else "Nobody has said anything yet.")
 
 
 def _covered(silence: "Silence") -> str:

@@ -31,6 +31,7 @@ def connected(url: str | None = None) -> Iterator["Client"]:
         UserError: there is no ClickHouse to talk to, or it refused what was asked in the block.
     """
     from clickhouse_connect.driver.exceptions import ClickHouseError
+    from urllib3.exceptions import HTTPError
 
     from backchannel_sinks.clickhouse.connection import connect
 
@@ -49,6 +50,10 @@ def connected(url: str | None = None) -> Iterator["Client"]:
         yield client
     except ClickHouseError as error:
         raise UserError(f"ClickHouse: {error_sentence(str(error))}") from error
+    except HTTPError as error:  # in the middle of an answer that is read piece by piece
+        raise UserError(
+            "ClickHouse broke its answer off: it was stopped, or nobody read on for half a minute."
+        ) from error
     finally:
         client.close()
 

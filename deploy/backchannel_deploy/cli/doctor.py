@@ -33,10 +33,9 @@ def doctor(
     import asyncio
     import os
 
-    from rich.console import Console
-
     from backchannel.clock import SYSTEM_CLOCK
     from backchannel.environment import from_env_file
+    from backchannel_deploy.cli.tables import for_people
     from backchannel_deploy.doctor import as_json, examine, print_report
 
     found = asyncio.run(
@@ -51,5 +50,5 @@ def doctor(
     if json:
         print(as_json(found))
     else:
-        print_report(found, Console(highlight=False, soft_wrap=True), with_defaults=all)
+        print_report(found, for_people(soft_wrap=True), with_defaults=all)
     return 0 if found.healthy else 1

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from io import IOBase
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
-from backchannel_deploy.cli.tables import result_table
+from backchannel_deploy.cli.tables import for_people, result_table
 from backchannel_deploy.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def ask_and_print(
             sys.stdout.buffer.write(shown)
             sys.stdout.buffer.flush()
         else:
-            Console(highlight=False).print(shown)
+            for_people().print(shown)
         return
     if format in BINARY and sys.stdout.isatty():
         raise UserError(f"{format} is not for a terminal: send it to a file (> answer.{format}).")

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 
 from backchannel_deploy.cli.clickhouse import connected
+from backchannel_deploy.cli.tables import for_people
 from backchannel_deploy.errors import UserError
 
 __all__ = ["summary"]
@@ -104,7 +104,7 @@ def summary(*, hours: int = 24, as_json: Annotated[bool, Parameter(name="--json"
         else:
             told = _shown(figures)
         table.add_row(topic, told)
-    Console(highlight=False).print(table)
+    for_people().print(table)
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,4 +121,6 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 def _shown(figure: object) -> str:
     if figure is None:
         return "–"
-    return f"{figure:,.4g}" if isinstance(figure, float) else f"{figure:,}"
+    if isinstance(figure, float):
+        return f"{figure:,.4g}" if abs(figure) < 1_000 else f"{figure:,.0f}"
+    return f"{figure:,}"

@@ -29,27 +29,21 @@ def check(file: Path | None = None, /) -> None:
     file
         A TOML file; without it the rules of BACKCHANNEL_RULES, else the shipped ones.
     """
-    from rich.console import Console
-    from rich.table import Table
-
+    from backchannel_deploy.cli.tables import for_people, text_table
     from backchannel_processors.durations import duration_text
 
     path, rules = _loaded(file)
-    table = Table("rule", "kind", "what", "by", "window", "for", "severity")
+    rows = []
     for rule in rules.all:
         what = f"{rule.metric} {rule.agg}".strip()
         if (threshold := getattr(rule, "threshold", None)) is not None:
             what += f" {rule.op} {threshold:g}"
-        table.add_row(
-            rule.name,
-            rule.kind,
-            what,
-            ", ".join(rule.by) or "everything",
-            duration_text(rule.window_s),
-            duration_text(rule.for_s),
-            rule.severity,
-        )
-    Console().print(table)
+        over = f"over {duration_text(rule.window_s)}"
+        lasts = f"for {duration_text(rule.for_s)}" if rule.for_s else ""
+        by = ", ".join(rule.by) or "everything"
+        rows.append((rule.name, rule.kind, f"{what} {over} {lasts}".rstrip(), by, rule.severity))
+    names = ("rule", "kind", "fires when", "by", "severity")
+    for_people().print(text_table(names, rows))
     print(f"{path}: {len(rules.all)} rules, all good (version {rules.hash}).")
 
 
@@ -136,32 +130,38 @@ def backtest(
 
 
 def _tell(found: "list[Story]", start_us: int, end_us: int) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from backchannel_deploy.cli.tables import for_people, text_table
     from backchannel_processors.durations import duration_text
 
     if not found:
         print("No rule would have fired.")
         return
     days = max((end_us - start_us) / _SECOND_US / 86_400, 1 / 86_400)
-    table = Table("rule", "series", "severity", "fired", "a day", "in all", "longest", "first")
-    plot = Table("rule", "series", f"from {_instant(start_us)} to {_instant(end_us)}", box=None)
+    rows = []
+    plot = Table("rule", box=None, pad_edge=False)
+    plot.add_column("series", overflow="fold")
+    plot.add_column(f"from {_instant(start_us)} to {_instant(end_us)}", min_width=_PLOT_CELLS)
     for story in found:
         series = " ".join(f"{name}={value}" for name, value in story.dims.items()) or "all"
-        table.add_row(
-            story.rule,
-            series,
-            story.severity,
-            f"{story.fired}{' (flaps)' if story.flapped else ''}",
-            f"{story.fired / days:.1f}",
-            duration_text(story.total_s),
-            duration_text(story.longest_s),
-            _instant(story.spans[0][0]),
+        rows.append(
+            (
+                story.rule,
+                series,
+                story.severity,
+                f"{story.fired}{' (flaps)' if story.flapped else ''}",
+                f"{story.fired / days:.1f}",
+                duration_text(story.total_s),
+                duration_text(story.longest_s),
+                _instant(story.spans[0][0]),
+            )
         )
         plot.add_row(story.rule, series, _bar(story, start_us, end_us))
-    console = Console()
-    console.print(table)
+    names = ("rule", "series", "severity", "fired", "a day", "in all", "longest", "first")
+    console = for_people()
+    console.print(text_table(names, rows))
+    console.print()
     console.print(plot)
 
 

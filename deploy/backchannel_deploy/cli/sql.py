@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 
 from backchannel_deploy.cli.clickhouse import connected
 from backchannel_deploy.cli.output import Format, answer_table, ask_and_print
+from backchannel_deploy.cli.tables import for_people
 from backchannel_deploy.errors import UserError
 
 __all__ = ["sql"]
@@ -60,7 +61,7 @@ def sql(
 
 
 def _watch(ask: Callable[[], RenderableType | bytes], every_s: float) -> None:
-    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+    with Live(console=for_people(), auto_refresh=False) as live:
         while True:
             answer = ask()
             shown = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer

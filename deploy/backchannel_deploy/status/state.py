@@ -131,7 +131,7 @@ def _of_alerts(status: Status) -> Finding:
     if status.firing:
         rules = ", ".join(_named(each) for each in status.firing)
         told = f"{len(status.firing)} firing: {rules}."
-        return Finding("alerts", "warning", told, "See them all: backchannel alerts tail")
+        return Finding("alerts", "warning", told, "See them all: backchannel alerts list")
     if status.last_alert is None:
         return Finding("alerts", "ok", "none so far.")
     last = status.last_alert

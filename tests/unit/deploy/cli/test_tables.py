@@ -1,12 +1,13 @@
 """Answers, errors, numbers and alerts as they are shown."""
 
+import pytest
 from rich.console import Console, RenderableType
 
 from backchannel.events import Alert
 from backchannel_deploy.cli.alert_line import alert_line
 from backchannel_deploy.cli.amounts import amount, compact, seconds_of
 from backchannel_deploy.cli.clickhouse import error_sentence
-from backchannel_deploy.cli.tables import ROWS_MAX, result_table
+from backchannel_deploy.cli.tables import ROWS_MAX, for_people, result_table, text_table
 
 COLUMNS = [{"name": "tenant", "type": "LowCardinality(String)"}, {"name": "n", "type": "UInt64"}]
 
@@ -42,6 +43,29 @@ def test_a_narrow_terminal_loses_no_characters() -> None:
 
     assert text.count("x") == 100
     assert max(map(len, text.splitlines())) <= 40
+
+
+def test_what_a_terminal_has_no_room_for_is_shown_as_records() -> None:
+    columns = [{"name": f"column_{n}", "type": "DateTime64(6, 'UTC')"} for n in range(9)]
+
+    text = shown(result_table(columns, [["2026-11-21 20:45:05.137015"] * 9]))
+
+    assert text.splitlines()[8].rstrip() == "column_8  2026-11-21 20:45:05.137015"
+
+
+def test_a_table_breaks_no_number_and_no_name_of_a_column() -> None:
+    columns = [{"name": "what", "type": "String"}, {"name": "cost_picousd", "type": "UInt128"}]
+
+    first, _, row, *_ = shown(result_table(columns, [["word " * 40, "9" * 25]]), 60).splitlines()
+
+    assert first.split() == ["what", "cost_picousd"]
+    assert row.split()[-1] == "9" * 25
+
+
+def test_a_pipe_gets_lines_as_long_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    for_people().print(text_table(["what"], [["x" * 300]]))
+
+    assert "x" * 300 in capsys.readouterr().out
 
 
 def test_an_error_of_clickhouse_is_its_first_sentence_and_code() -> None:
