@@ -108,6 +108,8 @@ class Rows:
     event_types: set[bytes] = field(default_factory=set)
     """Types of the events in the body; ``b""`` for lines that do not begin with theirs."""
     dead: list[DeadLetter] = field(default_factory=list)
+    places: list[bytes] = field(default_factory=list)
+    """Lines for ``erased_events``: where each event that is left out stood."""
     numbers: dict[str, int] = field(default_factory=dict)
     """The last record number of each producer in the block."""
 
@@ -122,14 +124,23 @@ class Rows:
 
     def bodies(self, table: str) -> Iterator[tuple[str, bytes]]:
         """Yields what goes into ``table``, the one of the feed, and into others."""
-        for name, parts in {table: self.parts, **self.beside}.items():
+        tables = {table: self.parts, **self.beside, "erased_events": self.places}
+        for name, parts in tables.items():
             if parts:
                 yield name, b"\n".join(parts)
 
     def leave_out(self, tombstones: Tombstones) -> None:
-        """Takes out what is of somebody who was erased; of a dead letter its line alone."""
+        """Takes out what is of somebody who was erased; of a dead letter its line alone, and of an
+        event everything but its place."""
         before = self.stored
-        self.parts = _left(self.parts, tombstones)
+        kept: list[bytes] = []
+        for part in self.parts:
+            left = tombstones.left_of(part)
+            if left is not None:
+                kept.append(left)
+            elif (place := tombstones.place_of(part)) is not None:
+                self.places.append(place)
+        self.parts = kept
         self.beside = {
             table: parts if table == _OF_NOBODY else _left(parts, tombstones)
             for table, parts in self.beside.items()

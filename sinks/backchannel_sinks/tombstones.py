@@ -21,30 +21,37 @@ _FIELDS = {
 }
 _DEFAULT_TENANT = "default"
 
+_PLACE = (
+    # What ``erased_events`` keeps of an event, beside the id of the erasure.
+    *("producer_id", "service", "seq", "_producer", "_pseq", "_origin"),
+    *("_partition", "_offset", "_line", "_epoch", "_broker_time"),
+)
+
 
 class Tombstones:
     """Everybody who was erased, and when it was asked for. What happened later stays."""
 
     def __init__(self, erased: Iterable[Tombstone] = ()) -> None:
-        self._requested_us: dict[tuple[str, str], int] = {}
+        self._newest: dict[tuple[str, str], tuple[int, str]] = {}
+        """When the erasure of a subject was last asked for, and its id."""
         self._needles: tuple[bytes, ...] = ()
         self._read_all = False
         for each in erased:
             self.add(each)
 
     def __bool__(self) -> bool:
-        return bool(self._requested_us)
+        return bool(self._newest)
 
     def add(self, tombstone: Tombstone) -> None:
         """Takes in one more; again is harmless."""
         for key in tombstone.keys:
             known = (tombstone.subject, key)
-            at_us = max(self._requested_us.get(known, 0), tombstone.requested_at_us)
-            self._requested_us[known] = at_us
-        self._needles = tuple({key.encode() for _, key in self._requested_us})
+            asked = (tombstone.requested_at_us, tombstone.erasure_id)
+            self._newest[known] = max(self._newest.get(known, asked), asked)
+        self._needles = tuple({key.encode() for _, key in self._newest})
         self._read_all = len(self._needles) > _NEEDLES_MAX or (
             # What stands nowhere in a row: the wire leaves out what has its default.
-            ("tenant", _DEFAULT_TENANT) in self._requested_us
+            ("tenant", _DEFAULT_TENANT) in self._newest
         )
 
     def left_of(self, row: bytes) -> bytes | None:
@@ -56,13 +63,22 @@ class Tombstones:
         fields: dict[str, Any] = from_json(row)
         if "value_sha256" in fields:
             return self._of_letter(row, fields)
-        return None if self._names(fields) else row
+        return row if self._erasure_of(fields) is None else None
+
+    def place_of(self, row: bytes) -> bytes | None:
+        """Returns what is kept of an event that is left out: its numbers, as they go into
+        ``erased_events``, so that nobody takes it for lost; ``None`` for a row of another table."""
+        fields: dict[str, Any] = from_json(row)
+        if "_producer" not in fields:
+            return None
+        place = {name: fields[name] for name in _PLACE if name in fields}
+        return json.dumps({"erasure_id": self._erasure_of(fields), **place}).encode()
 
     def quoted_in(self, text: str, at_us: int) -> bool:
         """Says whether a line that could not be read, and came at ``at_us``, names somebody."""
         return any(
             at_us <= requested_us and json.dumps(key, ensure_ascii=False) in text
-            for (_, key), requested_us in self._requested_us.items()
+            for (_, key), (requested_us, _) in self._newest.items()
         )
 
     def _of_letter(self, row: bytes, fields: dict[str, Any]) -> bytes:
@@ -70,13 +86,13 @@ class Tombstones:
             return row
         return json.dumps({**fields, "value": ""}).encode()
 
-    def _names(self, fields: dict[str, Any]) -> bool:
+    def _erasure_of(self, fields: dict[str, Any]) -> str | None:
+        """Returns the id of the erasure that takes a row out."""
         if fields.get("event_type") == "erasure":
-            return False  # who asked for it, and when, stays on record
+            return None  # who asked for it, and when, stays on record
         at_us = _time_us(fields)
-        return any(
-            at_us <= self._requested_us.get((subject, key), -1) for subject, key in _keys(fields)
-        )
+        asked = (self._newest.get(each, (-1, "")) for each in _keys(fields))
+        return next((erasure_id for until_us, erasure_id in asked if at_us <= until_us), None)
 
 
 def _keys(fields: dict[str, Any]) -> Iterable[tuple[str, str]]:

@@ -7,7 +7,13 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events import Event, Health, Interaction
+from backchannel.events import Event, Health, Interaction, Tombstone, encode_event, seal
+from backchannel_sinks.block import Block
+from backchannel_sinks.clickhouse.store import INSERT_SETTINGS
+from backchannel_sinks.numbers import ProducerNumbers
+from backchannel_sinks.records import Place, Record
+from backchannel_sinks.rows import event_rows
+from backchannel_sinks.tombstones import Tombstones
 from support.rows_of_events import insert_events
 
 pytestmark = pytest.mark.integration
@@ -162,3 +168,23 @@ def test_a_question_about_an_hour_reads_no_other_partition(client: Client) -> No
     )
     told = "\n".join(str(row[0]) for row in plan.result_rows)
     assert "Parts: 1/2" in told, told
+
+
+def test_what_the_sink_leaves_out_for_somebody_who_was_erased_is_not_missing(
+    client: Client,
+) -> None:
+    events = sent(1, 2, 3)
+    gone = Interaction(producer_id="bot-1", seq=2, ts_us=events[1].ts_us, user_id="jo")
+    lines = [encode_event(each) for each in (events[0], gone, events[2])]
+    batch = seal(lines, producer_id="bot-1", pseq=1)
+    record = Record(0, SYSTEM_CLOCK.now_us() // 1_000, batch.value, batch.headers)
+    rows = event_rows(Block(Place("chat.events", 0), 1, [record]), ProducerNumbers())
+    erased = Tombstone(
+        erasure_id="e", subject="user", keys=("jo",), requested_at_us=SYSTEM_CLOCK.now_us()
+    )
+    rows.leave_out(Tombstones([erased]))
+    for table, body in rows.bodies("events"):
+        client.raw_insert(table, insert_block=body, fmt="JSONEachRow", settings=INSERT_SETTINGS)
+
+    assert client.command("SELECT count() FROM events") == 2
+    assert ranges(client) == []

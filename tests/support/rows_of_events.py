@@ -17,7 +17,10 @@ from support.endpoint import EndpointProcess, fresh_database
 
 __all__ = ["analyst", "analyst_database", "insert_events", "rows", "store_metrics"]
 
-TABLES = ("events", "metric_windows", "conversations", "agents", "alerts", "dead_letters", "prices")
+TABLES = (
+    *("events", "erased_events", "metric_windows", "conversations", "agents"),
+    *("alerts", "dead_letters", "prices"),
+)
 
 SETTINGS = {
     "async_insert": 0,

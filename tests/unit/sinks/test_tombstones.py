@@ -93,8 +93,8 @@ def test_many_names_are_found_too() -> None:
 
 def test_lines_that_are_left_out_are_counted_and_keep_their_places() -> None:
     lines = [
-        encode_event(Interaction(user_id=user, ts_us=NOON_US, producer_id="p"))
-        for user in ("jo", "al")
+        encode_event(Interaction(user_id=user, ts_us=NOON_US, producer_id="p", seq=seq))
+        for seq, user in enumerate(("jo", "al"), 8)
     ]
     batch = seal(lines, producer_id="p", pseq=1)
     record = Record(0, NOON_US // 1_000, batch.value, batch.headers)
@@ -103,3 +103,18 @@ def test_lines_that_are_left_out_are_counted_and_keep_their_places() -> None:
 
     assert (rows.stored, rows.erased, rows.lines) == (1, 1, 2)
     assert json.loads(rows.parts[0])["_line"] == 1
+    [(table, body), *_] = list(rows.bodies("events"))[1:]
+    place = json.loads(body)
+    assert (table, place["erasure_id"], place["seq"], place["_line"]) == (
+        "erased_events",
+        "e1",
+        8,
+        0,
+    )
+    assert b"jo" not in body
+
+
+def test_rows_of_other_tables_leave_no_place() -> None:
+    window = {"dims": {"user": "jo"}, "window_start": NOON_US // 10**6 - 10}
+
+    assert erased("jo").place_of(json.dumps(window).encode()) is None
