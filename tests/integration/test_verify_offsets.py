@@ -80,3 +80,9 @@ async def test_what_was_lost_is_stored_again_and_a_repeat_is_not(
     analyst.command("DELETE FROM events WHERE user_id = 'u2'")
     left_out = await look(repair=True)
     assert (left_out.stored_again, left_out.offsets.erased) == (0, 1)
+
+    analyst.command("INSERT INTO events SELECT * FROM events WHERE _offset IN (0, 3)")
+    assert (await look(repair=False)).doubled == 4
+    once = await look(repair=True)
+    assert (once.removed, once.doubled) == (4, 0)
+    assert healthy(judge(once))

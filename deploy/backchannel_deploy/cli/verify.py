@@ -41,7 +41,8 @@ def verify(
         Look at offsets and doubled rows alone; quick. For after a power failure.
     repair
         Correct what can be corrected: windows get what came late, with a revision above any other;
-        records that were committed and are not there are read from Kafka again.
+        records that were committed and are not there are read from Kafka again; rows that stand
+        there twice are taken out.
     json
         One JSON object: agrees, findings, facts.
     """

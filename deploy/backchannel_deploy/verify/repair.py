@@ -1,14 +1,17 @@
-"""Writes corrections: windows anew on ``chat.metrics``, lost records into the table again."""
+"""Corrects: windows on ``chat.metrics``, lost records into the table again, doubled rows out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
+
+from clickhouse_connect.driver.client import Client
 
 from backchannel.clock import Clock
 from backchannel.events.partitioning import partition_of
 from backchannel.events.topics import DEAD, EVENTS, METRICS, PARTITIONS
 from backchannel_deploy.verify.compare import Mismatch
 from backchannel_deploy.verify.log import Log
+from backchannel_deploy.verify.stored import repeats_by_month
 from backchannel_processors.groupings import series_key
 from backchannel_processors.rows import Row, seal_rows
 from backchannel_sinks.block import Block
@@ -18,7 +21,7 @@ from backchannel_sinks.records import Place, Record
 from backchannel_sinks.rows import event_rows
 from backchannel_sinks.tombstones import Tombstones
 
-__all__ = ["send_corrections", "store_lost"]
+__all__ = ["remove_repeats", "send_corrections", "store_lost"]
 
 _T = TypeVar("_T")
 
@@ -67,12 +70,25 @@ async def store_lost(
             numbers.update(rows.numbers.items())
             rows.leave_out(tombstones)
             await log.send((DEAD.name, None, each.value, each.headers()) for each in rows.dead)
-            if rows.parts:
-                # A token of its own: ClickHouse may remember that of a block that it has lost.
-                token = f"repair-{clock.now_us()}-{block.token}"
-                await store.insert("events", rows.body, token)
+            # A token of its own: ClickHouse may remember that of a block that it has lost.
+            token = f"repair-{clock.now_us()}-{block.token}"
+            for table, body in rows.bodies("events"):
+                await store.insert(table, body, token)
             count += rows.stored
     return count
+
+
+def remove_repeats(client: Client, since_s: int) -> int:
+    """Takes out of ``events`` what stands there more than once; returns how many rows. Rewrites the
+    months in which there is any, one after the other. Blocks, for minutes where they are large."""
+    repeats = repeats_by_month(client, since_s)
+    for month in repeats:
+        # The columns of the sorting and the partition key have to be named, too.
+        client.command(
+            f"OPTIMIZE TABLE events PARTITION ID '{month}' FINAL DEDUPLICATE BY event_type,"
+            " tenant_id, ts, _broker_time, _epoch, _partition, _offset, _line"
+        )
+    return sum(repeats.values())
 
 
 def _chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

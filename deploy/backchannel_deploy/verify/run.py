@@ -11,7 +11,7 @@ from backchannel_deploy.connect import find_database
 from backchannel_deploy.verify import stored
 from backchannel_deploy.verify.log import Log, opened_log
 from backchannel_deploy.verify.offsets import check_offsets
-from backchannel_deploy.verify.repair import send_corrections, store_lost
+from backchannel_deploy.verify.repair import remove_repeats, send_corrections, store_lost
 from backchannel_deploy.verify.verdict import Checked
 from backchannel_deploy.verify.windows import Span, check_windows
 from backchannel_sinks.clickhouse.connection import connect
@@ -52,15 +52,18 @@ async def verify(
         checked = await _look(client, log, order, clock, progress)
         if not order.repair:
             return checked
+        removed = 0
+        if checked.doubled:
+            removed = await asyncio.to_thread(remove_repeats, client, order.since_s)
         stored_again = await _store_lost(log, checked, order, clock)
-        if stored_again and order.span is not None:
-            # Windows are only held to events that are all there.
+        if (stored_again or removed) and order.span is not None:
+            # Windows are only held to events that are all there, each once.
             checked = await _look(client, log, order, clock, progress)
         corrected = await _correct(client, log, checked, clock)
-        if not stored_again and not corrected:
+        if not stored_again and not corrected and not removed:
             return checked
         again = await _look(client, log, order, clock, progress)
-        return replace(again, corrected=corrected, stored_again=stored_again)
+        return replace(again, corrected=corrected, stored_again=stored_again, removed=removed)
 
 
 async def _look(
@@ -68,7 +71,7 @@ async def _look(
 ) -> Checked:
     not_stored = await log.not_stored_since(clock.now_us() // 1_000 - _UNDER_WAY_MS)
     offsets = await check_offsets(client, log, await log.tombstones())
-    doubled = stored.count_repeats(client, order.since_s)
+    doubled = sum(stored.repeats_by_month(client, order.since_s).values())
     if order.span is None:
         return Checked(not_stored, offsets, doubled)
     windows = None

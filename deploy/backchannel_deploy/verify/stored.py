@@ -17,7 +17,6 @@ __all__ = [
     "Hour",
     "Offsets",
     "StoredWindow",
-    "count_repeats",
     "counted_hours",
     "dead_letters",
     "erased",
@@ -29,6 +28,7 @@ __all__ = [
     "known_records",
     "lost",
     "observations",
+    "repeats_by_month",
     "stored_offsets",
     "windows",
 ]
@@ -269,15 +269,16 @@ def known_records(client: Client, numbers: Sequence[tuple[str, int]]) -> set[tup
     return {(str(producer), int(partition), int(number)) for producer, partition, number in rows}
 
 
-def count_repeats(client: Client, since_s: int) -> int:
-    """Returns how many rows of events stand there once more."""
-    return _number(
-        client,
-        "SELECT sum(n - 1) FROM (SELECT count() AS n FROM events"
+def repeats_by_month(client: Client, since_s: int) -> dict[str, int]:
+    """Returns how many rows of events stand there once more, by partition of the table."""
+    rows = client.query(
+        "SELECT month, sum(n - 1) FROM (SELECT _partition_id AS month, count() AS n FROM events"
         " WHERE _broker_time >= fromUnixTimestamp({since:Int64})"
-        " GROUP BY _epoch, _partition, _offset, _line HAVING n > 1)",
-        {"since": since_s},
-    )
+        " GROUP BY month, _epoch, _partition, _offset, _line HAVING n > 1)"
+        " GROUP BY month ORDER BY month",
+        parameters={"since": since_s},
+    ).result_rows
+    return {str(month): int(count) for month, count in rows}
 
 
 def lost(client: Client, since_s: int) -> tuple[int, int]:

@@ -37,6 +37,8 @@ class Checked:
     """Windows that were corrected before this look."""
     stored_again: int = 0
     """Rows that were stored before this look, of records that were lost."""
+    removed: int = 0
+    """Doubled rows that were taken out before this look."""
 
 
 def judge(checked: Checked) -> list[Finding]:
@@ -45,13 +47,14 @@ def judge(checked: Checked) -> list[Finding]:
     if checked.windows is not None:
         findings += _of_windows(checked.windows)
         findings += [_of_losses(checked), _of_dead_letters(checked.dead_letters or {})]
-    if checked.corrected or checked.stored_again:
+    if checked.corrected or checked.stored_again or checked.removed:
         findings.append(
             Finding(
                 "repair",
                 "ok",
                 f"{counted(checked.corrected, 'window')} corrected, "
-                f"{counted(checked.stored_again, 'row')} stored that were lost.",
+                f"{counted(checked.stored_again, 'row')} stored that were lost, "
+                f"{counted(checked.removed, 'row')} taken out that stood there twice.",
             )
         )
     return findings
@@ -65,6 +68,7 @@ def as_facts(checked: Checked) -> dict[str, Any]:
         "doubled": checked.doubled,
         "corrected": checked.corrected,
         "stored_again": checked.stored_again,
+        "removed": checked.removed,
     }
     if checked.windows is not None:
         found = checked.windows
@@ -147,10 +151,7 @@ def _others(found: OffsetsFound) -> str:
 def _of_doubled(checked: Checked) -> Finding:
     if checked.doubled:
         told = f"{counted(checked.doubled, 'row')} of events stand there more than once."
-        advice = (
-            "Take them out, one partition after the other: OPTIMIZE TABLE events FINAL DEDUPLICATE "
-            "BY _epoch, _partition, _offset, _line"
-        )
+        advice = "backchannel verify --repair takes them out; it rewrites the months they are in."
         return Finding("repeats", "wrong", told, advice)
     return Finding("repeats", "ok", "no row of events stands there twice.")
 
