@@ -23,6 +23,7 @@ _ROLES = (
     ("worker", "backchannel_processors.settings", "WorkerSettings"),
     ("sink", "backchannel_sinks.settings", "SinkSettings"),
     ("notifier", "backchannel_sinks.notifier.settings", "NotifierSettings"),
+    ("exporter", "backchannel_sinks.prometheus.settings", "ExporterSettings"),
     ("up", "backchannel_deploy.up.settings", "UpSettings"),
     ("erase", "backchannel_deploy.erase.settings", "ErasureSettings"),
 )
