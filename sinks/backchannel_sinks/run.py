@@ -14,7 +14,8 @@ from prometheus_client.core import Metric
 
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events.topics import CONTROL
-from backchannel.probes.agent import REPORT_S, agent_metrics, process_name
+from backchannel.probes.agent import REPORT_S, process_name
+from backchannel.probes.agent_metrics import agent_metrics
 from backchannel.probes.server import ProbeServer
 from backchannel.security import KafkaSecurity
 from backchannel_sinks.clickhouse.connection import connect

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from backchannel.probes.agent import AgentState, agent_metrics
+from backchannel.probes.agent import AgentState
+from backchannel.probes.agent_metrics import agent_metrics
 from backchannel_processors.rules_source import RulesSource
 
 __all__ = ["worker_metrics"]

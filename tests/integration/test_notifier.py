@@ -13,13 +13,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events import Alert, DeadLetter, Silence, control_key
-from backchannel.events.topics import ALERTS, CONTROL, DEAD, EVENTS, TOPICS
+from backchannel.events import AgentReport, Alert, DeadLetter, Silence, control_key
+from backchannel.events.topics import ALERTS, CONTROL, DEAD, EVENTS, METRICS, TOPICS
 from backchannel_deploy.topics import ensure_topics
 from backchannel_sinks.notifier.message import Message
 from backchannel_sinks.notifier.pipeline_kafka import Outbox
 from backchannel_sinks.notifier.pipeline_watch import PIPELINE_DOWN
-from backchannel_sinks.notifier.plan import Plan
 from backchannel_sinks.notifier.run import run_notifier
 from backchannel_sinks.notifier.settings import NotifierSettings
 from support.alerts import a_message, an_alert, resolved
@@ -68,36 +67,41 @@ class Told:
         return [each.news for each in self.messages if each.group["rule"] in rules]
 
 
+PLAN = """
+[target.team]
+apprise = "json://localhost"
+[[route]]
+rules = ["RULE*", "pipeline_down"]
+to = ["team"]
+group_interval = "1s"
+"""
+
+
 class Runner:
     """Notifiers of one group, one target each, which is told of rules that begin with ``rule``."""
 
-    def __init__(self, broker: BrokerProcess) -> None:
+    def __init__(self, broker: BrokerProcess, folder: Path) -> None:
         self.bootstrap = broker.bootstrap
         self.group = unique("notifier")
         self.rule = unique("rule")
+        self.file = folder / "notifier.toml"
+        self.file.write_text(PLAN.replace("RULE", self.rule))
 
     @asynccontextmanager
     async def notifier(self, **settings: Any) -> AsyncIterator[Told]:
         told, stop = Told(), asyncio.Event()
-        plan = Plan.model_validate(
-            {
-                "target": {"team": {"apprise": "json://localhost"}},
-                "route": [
-                    {
-                        "rules": [f"{self.rule}*", PIPELINE_DOWN],
-                        "to": ["team"],
-                        "group_interval": "1s",
-                    }
-                ],
-            }
-        )
         known: dict[str, Any] = {
             "kafka": self.bootstrap,
+            "notifier_file": self.file,
             "notifier_group": self.group,
             "session_timeout_s": 6,
         }
         running = asyncio.ensure_future(
-            run_notifier(NotifierSettings(**known | settings), plan, {"team": told}, stop)
+            run_notifier(
+                NotifierSettings(**known | settings),
+                stop,
+                senders=lambda plan: dict.fromkeys(plan.target, told),
+            )
         )
         try:
             yield told
@@ -117,10 +121,20 @@ class Runner:
         async with AIOKafkaProducer(bootstrap_servers=self.bootstrap) as producer:
             await producer.send_and_wait(topic, value, key=key)
 
+    async def reported(self, said: Callable[[AgentReport], bool]) -> AgentReport:
+        """Waits until a notifier of the group says something of itself."""
+        consumer = AIOKafkaConsumer(METRICS.name, bootstrap_servers=self.bootstrap)
+        async with asyncio.timeout(30), consumer:
+            async for record in consumer:
+                report = AgentReport.model_validate_json(record.value)
+                if said(report):
+                    return report
+        raise AssertionError("a consumer iterates for ever")
+
 
 @pytest.fixture
-def runner(broker: BrokerProcess) -> Runner:
-    return Runner(broker)
+def runner(broker: BrokerProcess, tmp_path: Path) -> Runner:
+    return Runner(broker, tmp_path)
 
 
 async def test_a_new_notifier_tells_what_fires_and_goes_on_with_what_comes(runner: Runner) -> None:
@@ -172,6 +186,20 @@ async def test_a_notifier_says_that_it_is_ready_and_what_it_did(runner: Runner) 
             assert await answer.text() == "ok\n"
         async with client.get(f"http://127.0.0.1:{port}/metrics") as answer:
             assert 'backchannel_agent_processed_total{agent="notifier"} 1.0' in await answer.text()
+
+
+async def test_a_file_that_changes_is_taken_up_and_a_bad_one_is_not(runner: Runner) -> None:
+    async with runner.notifier() as told:
+        await runner.publish(runner.alert("a"))
+        await told.after(f"{runner.rule}-a")
+        good = runner.file.read_text()
+        runner.file.write_text(good.replace("[target.team]", "[target.nobody]"))
+        await runner.reported(lambda report: "no target 'team'" in report.refused)
+        runner.file.write_text(good.replace("team", "night"))
+        await runner.reported(lambda report: not report.refused)
+        await runner.publish(runner.alert("b"))
+        await told.after(f"{runner.rule}-b")
+        assert {each.target for each in told.messages} == {"team", "night"}
 
 
 async def test_what_was_silenced_before_it_started_is_not_told(runner: Runner) -> None:

@@ -38,6 +38,6 @@ def notifier(*, file: Path | None = None) -> None:
 
         exit_when_parent_dies()
         try:
-            notifier_main(settings, plan)
+            notifier_main(settings)
         except PlanError as error:
             raise UserError(f"{error}.") from error

@@ -41,6 +41,9 @@ class FollowedFile(Generic[_T]):
         """
         try:
             text = read_text(self.path, self._error)
+            if not text.strip():
+                # Whoever writes a file anew empties it first.
+                raise self._error(f"{self.path}: is empty")
             value = self.value if text == self.text else self._parse(text)
         except self._error as error:
             # A file that cannot be read, for the moment of being replaced too, is told like any

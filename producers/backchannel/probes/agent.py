@@ -7,10 +7,8 @@ one alert and one query are for all of them.
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from backchannel.events import AgentReport
 from backchannel.events.agent_report import REFUSAL_CHARS_MAX
@@ -20,7 +18,6 @@ __all__ = [
     "AgentState",
     "Lag",
     "PartitionState",
-    "agent_metrics",
     "held",
     "process_name",
 ]
@@ -147,60 +144,3 @@ def held(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     for sizes in parts:
         total.update(sizes)
     return dict(total)
-
-
-def agent_metrics(states: Iterable[AgentState]) -> Iterator[Metric]:
-    """Yields the metrics of agents, for Prometheus."""
-    known = list(states)
-    yield _counter("received", "What came in", "", {s.agent: {"": s.received} for s in known})
-    yield _counter("processed", "What was used", "", {s.agent: {"": s.processed} for s in known})
-    yield _counter("late", "What came too late", "", {s.agent: {"": s.late} for s in known})
-    yield _counter("skipped", "What was not used", "reason", {s.agent: s.skipped for s in known})
-    yield _counter("further", "What else is counted", "what", {s.agent: s.further for s in known})
-    held = GaugeMetricFamily(
-        "backchannel_agent_held", "What is held in memory, by kind", labels=["agent", "kind"]
-    )
-    for state in known:
-        for kind, number in state.sizes.items():
-            held.add_metric([state.agent, kind], number)
-    yield held
-    yield from _partitions(known)
-
-
-def _counter(
-    name: str, what: str, label: str, numbers: Mapping[str, Mapping[str, int]]
-) -> CounterMetricFamily:
-    """Returns a counter: by agent, and by ``label`` if that is one."""
-    labels = ["agent", label] if label else ["agent"]
-    counter = CounterMetricFamily(f"backchannel_agent_{name}", what, labels=labels)
-    for agent, counts in numbers.items():
-        for key, number in counts.items():
-            counter.add_metric([agent, key][: len(labels)], number)
-    return counter
-
-
-def _partitions(states: Iterable[AgentState]) -> Iterator[Metric]:
-    labels = ["agent", "topic", "partition"]
-    records = GaugeMetricFamily(
-        "backchannel_agent_lag_records",
-        "Records in the log that nothing has been done with yet",
-        labels=labels,
-    )
-    seconds = GaugeMetricFamily(
-        "backchannel_agent_lag_seconds",
-        "How long they wait, about; 0 when there are none",
-        labels=labels,
-    )
-    watermark = GaugeMetricFamily(
-        "backchannel_agent_watermark_timestamp_seconds",
-        "How far event time has come, Unix time",
-        labels=labels,
-    )
-    for state in states:
-        for each in state.partitions:
-            own = [state.agent, each.topic, str(each.partition)]
-            records.add_metric(own, each.lag_records)
-            seconds.add_metric(own, each.lag_us / _US)
-            if each.watermark_us:
-                watermark.add_metric(own, each.watermark_us / _US)
-    yield from (records, seconds, watermark)

@@ -57,6 +57,11 @@ class Dispatch:
         self._places: dict[str, set[str]] = {}
         self._firing: dict[str, Alert] = {}
 
+    def use(self, plan: Plan) -> None:
+        """Goes on with another plan: for what comes from now on. Who was told of an alert hears how
+        it goes on; what a target that is gone has to be told waits, for it may come back."""
+        self._plan = plan
+
     def load(self, threads: Iterable[Thread]) -> None:
         """Takes back what an earlier process left."""
         for thread in threads:

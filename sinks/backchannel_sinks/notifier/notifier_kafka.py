@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from backchannel.clock import Clock
 from backchannel.events import Alert, read_control
 from backchannel.events.topics import ALERTS, CONTROL, NOTIFIER
+from backchannel.probes.agent import Lag, PartitionState
 from backchannel_sinks.notifier.counters import Counters
 from backchannel_sinks.notifier.dispatch import Dispatch
 from backchannel_sinks.notifier.errors import TopicsMissingError
@@ -110,6 +111,9 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         self._rebalances = 0
         self._is_loaded = False
         self._positions: dict[TopicPartition, int] = {}
+        """How far was read, where that is not written yet."""
+        self._read_to: dict[TopicPartition, int] = {}
+        self._lag = Lag()
         self._writing = asyncio.Lock()
         self._written = asyncio.Event()
 
@@ -122,6 +126,13 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
     def is_in_group(self) -> bool:
         """Whether the group has said whether this process delivers."""
         return self._rebalances > 0 and (self._is_loaded or not self._assigned)
+
+    def partitions(self, now_us: int) -> tuple[PartitionState, ...]:
+        """Returns how far ``chat.alerts`` is read, where this process delivers."""
+        return tuple(
+            self._lag.of(tp.topic, tp.partition, offset, now_us)
+            for tp, offset in (self._read_to.items() if self._is_loaded else ())
+        )
 
     def write_soon(self) -> None:
         """Something changed that must outlive the process."""
@@ -228,6 +239,7 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         for partition, offset in until.items():
             self._consumer.seek(partition, offset)
         self._positions = {place: until[place] for place in assigned if committed[place] is None}
+        self._read_to = dict(until)
         self._is_loaded = True
         self.write_soon()
         log.info("notifier_took_over", threads=len(threads), alerts=len(past))
@@ -280,7 +292,12 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
                 for record in records:
                     self._offer(partition, record)
                 if records:
+                    self._read_to[partition] = records[-1].offset + 1
                     self._positions[partition] = records[-1].offset + 1
+                    self._lag.took(partition.partition, records[-1].timestamp * 1_000)
+            self._lag.looked(
+                {tp.partition: self._consumer.highwater(tp) or 0 for tp in self._read_to}
+            )
             if fetched:
                 self._on_news()
                 self.write_soon()

@@ -67,6 +67,11 @@ class Outlet:
         self._news = asyncio.Event()
         self._failing = False
 
+    def use(self, sender: Sender, per_minute_max: int) -> None:
+        """Goes on with another way to the target, or another limit."""
+        self._sender = sender
+        self._sent_us = deque(self._sent_us, maxlen=per_minute_max)
+
     def wake(self) -> None:
         """There may be something to tell."""
         self._news.set()

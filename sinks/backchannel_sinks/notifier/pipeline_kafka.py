@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from backchannel.events import ALERT_SCHEMA, Alert, DeadLetter
-from backchannel.events.topics import ALERTS, DEAD
+from backchannel.events import ALERT_SCHEMA, AgentReport, Alert, DeadLetter, seal_report
+from backchannel.events.topics import ALERTS, DEAD, METRICS
 from backchannel_sinks.notifier.message import Message
 from backchannel_sinks.notifier.pipeline_watch import Vitals
 
@@ -68,7 +68,7 @@ async def _vitals(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, group:
 
 
 class Outbox:
-    """Writes what the notifier itself has to say: dead letters, and its own alert."""
+    """Writes what the notifier itself has to say: dead letters, its own alert, and how it is."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
@@ -94,6 +94,12 @@ class Outbox:
         value = alert.model_dump_json().encode()
         headers = [("schema", ALERT_SCHEMA.encode())]
         return await self._send(ALERTS.name, value, key=alert.alert_id.encode(), headers=headers)
+
+    async def report(self, report: AgentReport) -> bool:
+        """Writes how the notifier is to ``chat.metrics``; says whether it is durable there."""
+        sealed = seal_report(report)
+        headers = list(sealed.headers)
+        return await self._send(METRICS.name, sealed.value, headers=headers, partition=0)
 
     async def close(self) -> None:
         """Disconnects."""

@@ -31,6 +31,7 @@ from pydantic import (
 )
 
 from backchannel.events import Alert
+from backchannel.following.file import read_text
 from backchannel_sinks.notifier.errors import PlanError
 from backchannel_sinks.notifier.signature import read_key
 
@@ -216,17 +217,25 @@ class Plan(_Table):
 
     @classmethod
     def load(cls, path: Path, environ: Mapping[str, str] = os.environ) -> Self:
-        """Reads a file; ``${NAME}`` in a target stands for that variable of the environment.
-
-        Without a route everything goes to every target.
+        """Reads a file.
 
         Raises:
             PlanError: it is missing or wrong. The message holds no secret.
         """
+        return cls.parse(read_text(path, PlanError), path, environ)
+
+    @classmethod
+    def parse(cls, text: str, path: Path, environ: Mapping[str, str] = os.environ) -> Self:
+        """Reads the text of a file; ``${NAME}`` in a target stands for that variable of the
+        environment.
+
+        Without a route everything goes to every target.
+
+        Raises:
+            PlanError: it is wrong. The message names ``path``, and holds no secret.
+        """
         try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise PlanError(f"{path}: cannot be read ({type(error).__name__})") from None
+            document = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise PlanError(f"{path}: not TOML: {error}") from None
         missing: list[str] = []

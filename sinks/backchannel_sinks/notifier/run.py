@@ -4,21 +4,24 @@ import asyncio
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import structlog
 from aiokafka.errors import KafkaError
 
 from backchannel.clock import SYSTEM_CLOCK, Clock
 from backchannel.events import Alert
+from backchannel.probes.agent import REPORT_S, AgentState, process_name
 from backchannel.security import KafkaSecurity
 from backchannel_sinks.logs import configure_logs, log_progress
 from backchannel_sinks.notifier.counters import Counters
 from backchannel_sinks.notifier.dispatch import Dispatch
-from backchannel_sinks.notifier.errors import TopicsMissingError
+from backchannel_sinks.notifier.errors import PlanError, TopicsMissingError
 from backchannel_sinks.notifier.message import Origin
 from backchannel_sinks.notifier.notifier_kafka import Term, follow_control
 from backchannel_sinks.notifier.outlet import Outlet, Sender
+from backchannel_sinks.notifier.outlets import Outlets
 from backchannel_sinks.notifier.pipeline_kafka import KafkaProbe, Outbox
 from backchannel_sinks.notifier.pipeline_watch import (
     PIPELINE_DOWN,
@@ -26,16 +29,16 @@ from backchannel_sinks.notifier.pipeline_watch import (
     pipeline_alert,
 )
 from backchannel_sinks.notifier.plan import Plan, Target
+from backchannel_sinks.notifier.plan_file import PlanFile, Senders
 from backchannel_sinks.notifier.settings import NotifierSettings
 from backchannel_sinks.notifier.webhook import Webhook
 
-if TYPE_CHECKING:
-    from backchannel.probes.agent import AgentState
-
-__all__ = ["notifier_main", "run_notifier"]
+__all__ = ["notifier_main", "plan_senders", "run_notifier"]
 
 _WAIT_S = 1.0
 _STOP_GRACE_S = 5.0
+_LOOK_S = 2.0
+"""How often its file is looked at."""
 _PROBES = 12
 """How often the workers are looked for until ``pipeline_down`` is raised."""
 _WORKERS = "backchannel-processors"
@@ -44,16 +47,15 @@ _HERE = Origin(partition=0, offset=-1)
 log = structlog.get_logger("backchannel.notifier")
 
 
-def notifier_main(settings: NotifierSettings, plan: Plan) -> NoReturn:
+def notifier_main(settings: NotifierSettings) -> NoReturn:
     """Runs the notifier as a process, until SIGTERM or Ctrl-C, and ends the process.
 
     Raises:
-        PlanError: apprise does not know a target.
+        PlanError: the file is wrong, or apprise does not know a target.
         SettingsError: the settings of the Kafka connection are wrong.
     """
     configure_logs()
-    senders = {name: _sender(name, target) for name, target in plan.target.items()}
-    asyncio.run(_main(settings, plan, senders))
+    asyncio.run(_main(settings))
     sys.stderr.flush()
     # Not sys.exit: a delivery that hangs has a thread, and that would be waited for.
     os._exit(0)
@@ -61,24 +63,31 @@ def notifier_main(settings: NotifierSettings, plan: Plan) -> NoReturn:
 
 async def run_notifier(
     settings: NotifierSettings,
-    plan: Plan,
-    senders: dict[str, Sender],
     stop: asyncio.Event,
     clock: Clock = SYSTEM_CLOCK,
+    *,
+    senders: Senders | None = None,
+    look: asyncio.Event | None = None,
 ) -> None:
-    """Tells the targets of the plan what is on ``chat.alerts``, until ``stop`` is set.
+    """Tells the targets of its file what is on ``chat.alerts``, until ``stop`` is set.
+
+    The file is followed; ``look`` has it looked at at once.
 
     Waits for Kafka as long as it takes. While it is away, what is under way is tried again all the
     same, and ``pipeline_down`` is told.
     """
     options = {"bootstrap_servers": settings.kafka, **KafkaSecurity.from_env().aiokafka()}
     counters = Counters()
-    notifier = _Notifier(settings, plan, senders, options, counters, clock)
+    path = settings.notifier_file
+    if path is None:
+        raise PlanError("nobody to tell: name a file in BACKCHANNEL_NOTIFIER_FILE")
+    plan = PlanFile(path, senders or plan_senders)
+    notifier = _Notifier(settings, plan, options, counters, clock, look or asyncio.Event())
     if settings.notifier_port is None:
         await _run(notifier, counters, stop)
         return
     # Imported late: a notifier that nobody asks needs no client of Prometheus.
-    from backchannel.probes.agent import agent_metrics
+    from backchannel.probes.agent_metrics import agent_metrics
     from backchannel.probes.server import ProbeServer
 
     probes = ProbeServer(
@@ -127,17 +136,19 @@ class _Notifier:
     def __init__(
         self,
         settings: NotifierSettings,
-        plan: Plan,
-        senders: dict[str, Sender],
+        plan: PlanFile,
         options: dict[str, Any],
         counters: Counters,
         clock: Clock,
+        look: asyncio.Event,
     ) -> None:
         self._settings = settings
+        self._plan = plan
+        self._look = look
         self._options = options
         self._clock = clock
         self._counters = counters
-        self._dispatch = Dispatch(plan, counters)
+        self._dispatch = Dispatch(plan.plan, counters)
         self._outbox = Outbox(options)
         self._probe = KafkaProbe(options, _WORKERS)
         self._watch = PipelineWatch(
@@ -146,27 +157,25 @@ class _Notifier:
         self._heard = asyncio.Event()
         self._term: Term | None = None
         self._waits_for = "starting"
-        self._outlets = [
-            Outlet(
+        self._outlets = Outlets(
+            lambda name, sender, per_minute_max: Outlet(
                 name,
                 sender,
-                plan.target[name].per_minute_max,
+                per_minute_max,
                 self._dispatch,
                 self._outbox,
                 clock,
                 self._write_soon,
             )
-            for name, sender in senders.items()
-        ]
+        )
+        self._outlets.use(plan.plan, plan.senders)
 
     def unready(self) -> str:
         """Says what it waits for; nothing when it delivers or stands by."""
         return "" if self._term is not None and self._term.is_in_group else self._waits_for
 
-    def state(self) -> "AgentState":
+    def state(self) -> AgentState:
         """Returns what it did, as every role tells it."""
-        from backchannel.probes.agent import AgentState
-
         facts = self._counters.facts()
         skipped = {name: facts.pop(name) for name in ("repeated", "unrouted", "unreadable")}
         return AgentState(
@@ -176,11 +185,20 @@ class _Notifier:
             skipped=skipped,
             further=facts,
             sizes=self._dispatch.sizes(),
+            partitions=self._term.partitions(self._clock.now_us()) if self._term else (),
+            configuration=self._plan.version,
+            refused=self._plan.refused,
         )
 
     def for_ever(self) -> list[Any]:
         """Returns what has to run beside `follow`."""
-        return [self._hear(), self._watch_the_workers(), *(each.run() for each in self._outlets)]
+        return [
+            self._hear(),
+            self._watch_the_workers(),
+            self._follow_plan(),
+            self._report(),
+            self._outlets.run(),
+        ]
 
     async def close(self) -> None:
         """Disconnects."""
@@ -260,13 +278,52 @@ class _Notifier:
                     unpublished = None if await self._outbox.publish(alert) else alert
             await asyncio.sleep(self._settings.pipeline_down_s / _PROBES)
 
+    async def _follow_plan(self) -> None:
+        """Takes up what the file says now; a bad one is told, and the old one kept."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), _LOOK_S)
+            self._look.clear()
+            try:
+                changed = self._plan.look()
+            except PlanError as error:
+                log.error("plan_rejected", reason=str(error), version=self._plan.version)
+                await self._say()
+                continue
+            if changed:
+                self._dispatch.use(self._plan.plan)
+                self._outlets.use(self._plan.plan, self._plan.senders)
+                self._write_soon()
+                log.info(
+                    "plan_changed", targets=len(self._plan.senders), version=self._plan.version
+                )
+                await self._say()
+
+    async def _report(self) -> None:
+        """Says how it is, for ever. A Kafka that is away is left for the next time."""
+        while True:
+            await self._say()
+            await asyncio.sleep(REPORT_S)
+
+    async def _say(self) -> None:
+        now_us = self._clock.now_us()
+        await self._outbox.report(self.state().report(process_name(self._settings.slot), now_us))
+
     def _wake(self) -> None:
-        for outlet in self._outlets:
-            outlet.wake()
+        self._outlets.wake()
 
     def _write_soon(self) -> None:
         if self._term is not None:
             self._term.write_soon()
+
+
+def plan_senders(plan: Plan) -> dict[str, Sender]:
+    """Returns the way to each target of a plan.
+
+    Raises:
+        PlanError: apprise does not know one of them.
+    """
+    return {name: _sender(name, target) for name, target in plan.target.items()}
 
 
 def _sender(name: str, target: Target) -> Sender:
@@ -278,9 +335,10 @@ def _sender(name: str, target: Target) -> Sender:
     return ByApprise(name, target.apprise.get_secret_value())
 
 
-async def _main(settings: NotifierSettings, plan: Plan, senders: dict[str, Sender]) -> None:
-    stop = asyncio.Event()
+async def _main(settings: NotifierSettings) -> None:
+    stop, look = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, look.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await run_notifier(settings, plan, senders, stop)
+    await run_notifier(settings, stop, look=look)

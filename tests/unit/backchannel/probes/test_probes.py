@@ -9,7 +9,8 @@ import pytest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from backchannel.probes import protobuf
-from backchannel.probes.agent import AgentState, Lag, PartitionState, agent_metrics
+from backchannel.probes.agent import AgentState, Lag, PartitionState
+from backchannel.probes.agent_metrics import agent_metrics
 from backchannel.probes.server import ProbeServer
 
 NOON_US = 1_700_000_000_000_000
