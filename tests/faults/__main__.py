@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -29,6 +30,9 @@ def main() -> int:
     parser.add_argument("--times", type=int, help="each fault so many times")
     parser.add_argument("--only", default="", help="a part of the fault's name")
     given = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # All that was started and mounted is ended and taken away, also in the background.
+        signal.signal(number, signal.default_int_handler)
     logging.disable(logging.ERROR)  # clients tell of brokers that are away, and they are often
     print(f"{given.what}, seed {given.seed}\n\n{HEADING}", flush=True)
     faults = stream.FAULTS if given.what == "stream" else sink.FAULTS

@@ -18,6 +18,7 @@ import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 from testcontainers.community.clickhouse import ClickHouseContainer
 
+from backchannel_deploy.disk import FREE_BYTES_MIN
 from contract.clickhouse_http import *  # noqa: F403  # pytest collects the contract's tests here
 from contract.clickhouse_http import ONE_BLOCK, Answer, ask, lines, make_table
 from support.endpoint import ClickHouse, EndpointProcess, fresh_database
@@ -82,6 +83,14 @@ def test_rows_survive_a_kill(private_clickhouse: MakeEndpoint) -> None:
     endpoint.start()
     assert endpoint.url == url
     assert ask(default(endpoint), "SELECT a FROM t").body == b"1\n"
+
+
+def test_the_engine_never_meets_the_end_of_the_disk(shared_endpoint: EndpointProcess) -> None:
+    """It would take no notice of a write that fails, and say that the rows are stored."""
+    asked = "SELECT keep_free_space FROM system.disks WHERE name = 'default'"
+
+    with shared_endpoint.client() as client:
+        assert client.query(asked).result_rows == [(FREE_BYTES_MIN,)]
 
 
 def test_a_kill_within_an_insert_leaves_no_file(private_clickhouse: MakeEndpoint) -> None:

@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backchannel import KafkaSecurity, ProducerSettings, SettingsError
 from backchannel.clock import Clock
@@ -16,6 +16,7 @@ from backchannel_deploy.connect import (
     KAFKA,
     find_database,
 )
+from backchannel_deploy.disk import disk_complaint, free_bytes
 from backchannel_deploy.doctor.configured import (
     Setting,
     Source,
@@ -27,6 +28,9 @@ from backchannel_deploy.doctor.finding import Finding
 from backchannel_deploy.doctor.installed import check_install
 from backchannel_deploy.doctor.kafka_checks import check_kafka
 from backchannel_deploy.erase.retention import PROMISED_DAYS
+
+if TYPE_CHECKING:
+    from backchannel_deploy.up import RunningUp
 
 __all__ = ["Examination", "examine"]
 
@@ -74,7 +78,7 @@ async def examine(
     mistakes += mistakes_of_roles(values[KAFKA] or _NOBODY, values[CLICKHOUSE] or _NOBODY)
     mistakes += unknown_variables(settings, {**env_file, **environ})
     usable = Finding("settings", "ok", "Every role that is installed can use its settings.")
-    findings = [*check_install(), *(mistakes or [usable])]
+    findings = [*check_install(), *(mistakes or [usable]), *_disk(environ)]
     of_kafka, of_clickhouse = await asyncio.gather(
         _kafka(values[KAFKA], security, clock, _erasure_days(environ)),
         asyncio.to_thread(_clickhouse, values[CLICKHOUSE], find_database(environ), clock),
@@ -94,13 +98,27 @@ def _sources(
 
 
 def _running(environ: Mapping[str, str]) -> dict[str, str]:
+    running = _find_up(environ)
+    return {KAFKA: running.kafka, CLICKHOUSE: running.clickhouse} if running else {}
+
+
+def _find_up(environ: Mapping[str, str]) -> "RunningUp | None":
     try:
         from backchannel_deploy.up import find_running
     except ModuleNotFoundError:  # the extra [local] is not installed here
-        return {}
+        return None
     data_dir = environ.get(DATA_DIR, "")
-    running = find_running(Path(data_dir) if data_dir else None)
-    return {KAFKA: running.kafka, CLICKHOUSE: running.clickhouse} if running else {}
+    return find_running(Path(data_dir) if data_dir else None)
+
+
+def _disk(environ: Mapping[str, str]) -> list[Finding]:
+    """Looks at the disk of the `up` that runs here."""
+    running = _find_up(environ)
+    if running is None:
+        return []
+    if complaint := disk_complaint(running.data_dir, free_bytes(running.data_dir)):
+        return [Finding("disk", "wrong", complaint)]
+    return [Finding("disk", "ok", f"There is room on the disk under {running.data_dir}.")]
 
 
 def _security(environ: Mapping[str, str], kafka: str) -> tuple[dict[str, Any], list[Finding]]:

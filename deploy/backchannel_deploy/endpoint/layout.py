@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 from xml.sax.saxutils import escape
 
+from backchannel_deploy.disk import FREE_BYTES_MIN
 from backchannel_deploy.endpoint.errors import EndpointError
 from backchannel_sinks.clickhouse.access import READERS, grants
 
@@ -53,6 +54,9 @@ _CONFIG = """<clickhouse>
   <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
   <mark_cache_size>268435456</mark_cache_size>
   <uncompressed_cache_size>0</uncompressed_cache_size>
+  <storage_configuration><disks><default>
+    <keep_free_space_bytes>{free}</keep_free_space_bytes>
+  </default></disks></storage_configuration>
 </clickhouse>
 """
 _USERS = """<clickhouse>
@@ -108,7 +112,9 @@ class Layout:
             _USERS.format(constraints=constraints, roles=roles, names=", ".join(given))
         )
         overlay = "default" if first_start else ""
-        self.config.write_text(_CONFIG.format(users=escape(str(users)), overlay=overlay))
+        self.config.write_text(
+            _CONFIG.format(users=escape(str(users)), overlay=overlay, free=FREE_BYTES_MIN)
+        )
 
 
 def _grants(statements: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from pydantic import TypeAdapter, ValidationError
 
-from backchannel_deploy.up.errors import AlreadyRunningError
+from backchannel_deploy.up.errors import AlreadyRunningError, StartError
 from backchannel_deploy.up.json_file import read_json, write_json
 from backchannel_deploy.up.process_id import SAME_START_MS, ProcessId
 from backchannel_deploy.up.running import find_running
@@ -48,11 +48,19 @@ class DataDir:
     def owned(self) -> Iterator[None]:
         """Own the directory; the kernel gives it back when this process ends in any way.
 
-        Raises `AlreadyRunningError` when another process owns it.
+        Raises `AlreadyRunningError` when another process owns it, `StartError` when it can't be
+        written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.path.chmod(0o700)
-        with (self.path / "lock").open("a+", encoding="ascii") as lock:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+            file = (self.path / "lock").open("a+", encoding="ascii")
+        except OSError as error:
+            raise StartError(
+                f"{self.path} can't be the data directory: {error.strerror}. "
+                "Name another one: backchannel up --data-dir, or BACKCHANNEL_DATA_DIR."
+            ) from error
+        with file as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -2,7 +2,7 @@
 
 UpError                   a sentence for a person
 ├── AlreadyRunningError   another `up` owns the data directory
-└── StartError            a part of the stack does not come up
+└── StartError            a part of the stack does not come up, or has no place for its data
 """
 
 from backchannel_deploy.errors import UserError
@@ -17,4 +17,5 @@ class AlreadyRunningError(UpError):
 
 
 class StartError(UpError):
-    """A process did not become ready; the message ends with the last lines of its log."""
+    """A process did not become ready: the message ends with the last lines of its log. Or the data
+    directory can't be written."""

@@ -20,6 +20,7 @@ from typing import Self
 import structlog
 
 from backchannel_deploy import broker
+from backchannel_deploy.disk import disk_complaint, free_bytes
 from backchannel_deploy.up.data_dir import DataDir
 from backchannel_deploy.up.errors import StartError
 from backchannel_deploy.up.ports import LOOPBACK, choose_ports, port_is_free
@@ -33,6 +34,7 @@ from backchannel_deploy.up.specs import broker_spec, clickhouse_spec, role_spec
 
 PORT_ATTEMPTS_MAX = 3
 LOG_CHECK_S = 60.0
+DISK_CHECK_S = 10.0
 
 log = structlog.get_logger("backchannel.up")
 
@@ -96,6 +98,9 @@ class Up:
         """
         try:
             self._to_undo.enter_context(self._data_dir.owned())
+            if complaint := self._disk_complaint():
+                raise StartError(complaint)
+            self._watch_disk()
             machine_stopped = self._data_dir.machine_stopped()
             await self._end_leftovers()
             if not self._settings.kafka:
@@ -269,6 +274,23 @@ class Up:
         running = [(each.name, each.pid) for each in self._processes if each.pid is not None]
         found = [process_id(name, pid) for name, pid in running]
         return tuple(each for each in found if each is not None)
+
+    def _watch_disk(self) -> None:
+        async def check() -> None:
+            told = ""
+            while True:
+                complaint = self._disk_complaint()
+                if complaint and not told:
+                    log.error("disk_full", why=complaint)
+                elif told and not complaint:
+                    log.warning("disk_freed")
+                told = complaint
+                await asyncio.sleep(DISK_CHECK_S)
+
+        self._to_undo.callback(asyncio.create_task(check(), name="watch-disk").cancel)
+
+    def _disk_complaint(self) -> str:
+        return disk_complaint(self._data_dir.path, free_bytes(self._data_dir.path))
 
     def _keep_logs_small(self) -> None:
         async def check() -> None:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from backchannel_deploy.up.data_dir import DataDir
-from backchannel_deploy.up.errors import AlreadyRunningError
+from backchannel_deploy.up.errors import AlreadyRunningError, StartError
 from backchannel_deploy.up.process_id import ProcessId, process_id
 
 
@@ -81,3 +81,11 @@ def test_ports_are_remembered(tmp_path: Path) -> None:
 def test_a_damaged_file_is_as_good_as_none(tmp_path: Path) -> None:
     (tmp_path / "ports.json").write_text("{", encoding="utf-8")
     assert DataDir(tmp_path).remembered_ports() == {}
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+
+    with pytest.raises(StartError, match="can't be the data directory"), DataDir(file).owned():
+        pass
