@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import in_the_bot, in_the_client, in_the_sink, in_the_stream, whole
+from benchmarks import in_the_bot, in_the_client, in_the_sink, in_the_stream, recovery, whole
 from benchmarks.beside_peers import peer_table
 from benchmarks.results import Result, show, write
 
@@ -21,6 +21,7 @@ BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
     "wrap": in_the_client.wrap,
     "produce": in_the_bot.produce,
     "windows": in_the_stream.windows,
+    "recovery": recovery.recovery,
     "sink": in_the_sink.sink,
     "whole": whole.whole,
 }

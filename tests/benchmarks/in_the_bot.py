@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import Interaction, SealedBatch, encode_event
 from backchannel.sending.kafka import KafkaTransport
 from backchannel_deploy.topics import ensure_topics
+from benchmarks.peers import OURSELVES, PEERS, figures_of_python
 from benchmarks.results import Result, percentile
 from benchmarks.swallow import swallow
 from benchmarks.traffic import batches, interactions
@@ -24,15 +23,13 @@ from support.broker import BrokerProcess
 
 DELIVERED = 400_000
 
-ROOT = Path(__file__).parents[2]
-PEERS = ROOT / "build" / "peers" / "bin" / "python"
 SUBJECTS = {
     # name: (module under benchmarks.subjects, interpreter)
-    "floor": ("floor", sys.executable),
-    "backchannel": ("ours", sys.executable),
-    "opentelemetry-sdk": ("opentelemetry_sdk", str(PEERS)),
-    "posthog": ("posthog_sdk", str(PEERS)),
-    "langfuse": ("langfuse_sdk", str(PEERS)),
+    "floor": ("floor", OURSELVES),
+    "backchannel": ("ours", OURSELVES),
+    "opentelemetry-sdk": ("opentelemetry_sdk", PEERS),
+    "posthog": ("posthog_sdk", PEERS),
+    "langfuse": ("langfuse_sdk", PEERS),
 }
 IMPORTS = 7
 
@@ -61,11 +58,11 @@ def imports(home: Path) -> Iterable[Result]:
     """
     compiling = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     for name, (interpreter, statement) in {
-        "floor": (sys.executable, ""),
-        "backchannel": (sys.executable, "import backchannel"),
-        "opentelemetry-sdk": (str(PEERS), "import opentelemetry.sdk.trace.export"),
-        "posthog": (str(PEERS), "import posthog"),
-        "langfuse": (str(PEERS), "import langfuse"),
+        "floor": (OURSELVES, ""),
+        "backchannel": (OURSELVES, "import backchannel"),
+        "opentelemetry-sdk": (PEERS, "import opentelemetry.sdk.trace.export"),
+        "posthog": (PEERS, "import posthog"),
+        "langfuse": (PEERS, "import langfuse"),
     }.items():
         spent_ms = []
         for _ in range(1 + IMPORTS):
@@ -83,23 +80,9 @@ def _beside_peers(home: Path, phase: str) -> Iterator[tuple[str, dict[str, float
         with swallow() as endpoint:
             for name, (module, interpreter) in SUBJECTS.items():
                 where = broker.bootstrap if name == "backchannel" else endpoint
-                yield name, _figures(interpreter, module, where, phase)
+                yield name, figures_of_python(interpreter, module, where, phase)
     finally:
         broker.stop()
-
-
-def _figures(interpreter: str, module: str, *arguments: str) -> dict[str, float]:
-    """Runs a subject in a process of its own; returns what it printed last."""
-    done = subprocess.run(
-        [interpreter, "-m", f"benchmarks.subjects.{module}", *arguments],
-        check=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # some peers tell of every queue that is full
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
-        timeout=120,
-    )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def _rows(bench: str, name: str, found: dict[str, float], phase: str) -> Iterator[Result]:
@@ -132,7 +115,7 @@ async def _produce(home: Path) -> list[Result]:
         lines = home / "lines.jsonl"
         lines.write_bytes(b"\n".join(encode_event(event) for event in events))
         found = await asyncio.to_thread(
-            _figures, str(PEERS), "confluent", kafka, str(DELIVERED // 2), str(lines)
+            figures_of_python, PEERS, "confluent", kafka, str(DELIVERED // 2), str(lines)
         )
         rate = found["events_per_s"]
         results.append(Result("produce", "confluent-kafka", "events_per_s", rate, "events_per_s"))

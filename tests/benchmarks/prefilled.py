@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -16,7 +16,7 @@ from backchannel_deploy.topics import ensure_topics
 from benchmarks.traffic import batches
 from support.broker import BrokerProcess
 
-__all__ = ["committed", "prefilled"]
+__all__ = ["broker_of", "committed", "prefilled", "send"]
 
 
 @contextlib.asynccontextmanager
@@ -24,32 +24,38 @@ async def prefilled(
     home: Path, events: int, events_a_record: int, *, step_us: int = 1_000
 ) -> AsyncIterator[str]:
     """A broker whose `chat.events` holds this many events, `step_us` apart, up to now."""
+    async with broker_of(home) as kafka:
+        start_us = SYSTEM_CLOCK.now_us() - events * step_us
+        made = batches(events, start_us=start_us, step_us=step_us, events_a_record=events_a_record)
+        await send(kafka, made)
+        yield kafka
+
+
+@contextlib.asynccontextmanager
+async def broker_of(home: Path) -> AsyncIterator[str]:
+    """A broker with all topics, and nothing on them."""
     broker = BrokerProcess(home / "kafka")
     await asyncio.to_thread(broker.start)
     try:
         await ensure_topics(broker.bootstrap, clock=SYSTEM_CLOCK)
-        await fill(broker.bootstrap, events, events_a_record, step_us)
         yield broker.bootstrap
     finally:
         await asyncio.to_thread(broker.stop)
 
 
-async def fill(kafka: str, events: int, events_a_record: int, step_us: int) -> None:
-    """Sends them."""
+async def send(kafka: str, made: Iterable[tuple[int, SealedBatch]]) -> None:
+    """Sends batches, each to its partition of `chat.events`, and waits until Kafka has them."""
     transport = KafkaTransport(ProducerSettings.load(kafka, arguments={}))
     await transport.connect()
     lanes: dict[int, list[SealedBatch]] = {}
-    start_us = SYSTEM_CLOCK.now_us() - events * step_us
-    for partition, batch in batches(
-        events, start_us=start_us, step_us=step_us, events_a_record=events_a_record
-    ):
+    for partition, batch in made:
         lanes.setdefault(partition, []).append(batch)
 
-    async def send(partition: int) -> None:
+    async def send_lane(partition: int) -> None:
         for batch in lanes[partition]:
             await transport.send(partition, batch)
 
-    await asyncio.gather(*(send(partition) for partition in lanes))
+    await asyncio.gather(*(send_lane(partition) for partition in lanes))
     await transport.close()
 
 
