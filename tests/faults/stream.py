@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from backchannel.clock import SYSTEM_CLOCK
@@ -16,6 +15,7 @@ from backchannel.events.topics import EVENTS, PARTIALS
 from backchannel_deploy.topics import ensure_topics
 from backchannel_processors.topics import APP_ID, SOURCES
 from faults.result import Result
+from faults.rewind import rewind
 from faults.tasks import cancelled, first_failure, waited
 from support.broker import BrokerProcess
 from support.cluster import BrokerCluster
@@ -321,16 +321,7 @@ async def _rewind_offsets(stage: StreamStage, times: int) -> None:
         await asyncio.sleep(8)
         leaving, stage.wanted = stage.wanted, []
         await asyncio.gather(*(asyncio.to_thread(each.stop) for each in leaving))
-        async with AIOKafkaConsumer(
-            bootstrap_servers=stage.broker.bootstrap, group_id=APP_ID, enable_auto_commit=False
-        ) as consumer:
-            partitions = [
-                TopicPartition(topic.name, number)
-                for topic in (EVENTS, PARTIALS)
-                for number in range(topic.partitions)
-            ]
-            consumer.assign(partitions)
-            await consumer.commit(dict.fromkeys(partitions, 0))
+        await rewind(stage.broker.bootstrap, APP_ID, (EVENTS, PARTIALS))
         stage.wanted = leaving
         stage.watch()
         await asyncio.sleep(5)

@@ -16,16 +16,21 @@ COUNT = int(sys.argv[3])
 
 
 class Rate:
-    """Events a second, from the first to the last one: starting is not what is measured."""
+    """Events a second, from when the first is read until the last is counted: starting is not
+    what is measured."""
 
     def __init__(self) -> None:
         self._seen = 0
         self._began = 0.0
 
+    def begin(self) -> None:
+        """An event is read; only the first one matters."""
+        if not self._began:
+            self._began = time.perf_counter()
+
     def saw_one(self) -> None:
         """Counts an event; with the last one it prints the rate and ends the process."""
-        if not self._seen:
-            self._began = time.perf_counter()
+        self.begin()
         self._seen += 1
         if self._seen == COUNT:
             rate = COUNT / (time.perf_counter() - self._began)
