@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version as installed
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
 
 from backchannel_deploy.cli.alert_desk import ack, list_alerts, show_alert, silence
@@ -56,6 +56,10 @@ app = App(
     help="Metrics of chatbots as a stream: events through Kafka, windows and alerts by Faust, "
     "SQL in ClickHouse.",
     help_format="markdown",
+    help_epilogue="Exit codes: 0 done, 1 it did not work or something is wrong (a sentence says "
+    "what), 2 the command line itself is wrong, 130 Ctrl-C.",
+    # A switch has no opposite, and "nothing" is no default worth a word.
+    default_parameter=Parameter(negative="", show_default=lambda value: str(value or "") or None),
     version=lambda: installed("backchannel"),
 )
 for _command, _group in (

@@ -45,8 +45,8 @@ LIMIT {limit:UInt32}
 def list_letters(
     *,
     reason: str = "",
-    by_reason: Annotated[bool, Parameter(negative="")] = False,
-    all: Annotated[bool, Parameter(negative="")] = False,  # noqa: A002 -- the option's name
+    by_reason: bool = False,
+    all: bool = False,  # noqa: A002 -- the option's name
     limit: int = 50,
     format: Annotated[Format, Parameter(alias="-f")] = "table",  # noqa: A002 -- the option's name
 ) -> None:
@@ -72,7 +72,7 @@ def list_letters(
         ask_and_print(client, _BY_REASON if by_reason else _LIST, format, parameters)
 
 
-def show(letter: str, /, *, line: Annotated[bool, Parameter(negative="")] = False) -> None:
+def show(letter: str, /, *, line: bool = False) -> None:
     """Print one dead letter: why it was refused, and what it says.
 
     Parameters
@@ -101,10 +101,10 @@ def show(letter: str, /, *, line: Annotated[bool, Parameter(negative="")] = Fals
 def requeue(
     *letters: str,
     reason: str = "",
-    all: Annotated[bool, Parameter(negative="")] = False,  # noqa: A002 -- the option's name
+    all: bool = False,  # noqa: A002 -- the option's name
     set_: Annotated[list[str] | None, Parameter(name="--set", alias="-s", negative="")] = None,
     file: Path | None = None,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: bool = False,
 ) -> int:
     """Send dead letters back to chat.events, mended if need be.
 

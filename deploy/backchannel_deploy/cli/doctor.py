@@ -1,9 +1,5 @@
 """`backchannel doctor`: what is configured, what of it works, what to do about the rest."""
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
 __all__ = ["doctor"]
 
 
@@ -11,8 +7,8 @@ def doctor(
     *,
     kafka: str | None = None,
     clickhouse: str | None = None,
-    all: Annotated[bool, Parameter(negative="")] = False,  # noqa: A002 -- the option's name
-    json: Annotated[bool, Parameter(negative="")] = False,
+    all: bool = False,  # noqa: A002 -- the option's name
+    json: bool = False,
 ) -> int:
     """Say what is configured, from where, what can be reached, and what to do about the rest.
 

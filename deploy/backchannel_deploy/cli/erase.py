@@ -1,8 +1,6 @@
 """`backchannel erase`: forget somebody, with a proof."""
 
-from typing import TYPE_CHECKING, Annotated
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING
 
 from backchannel_deploy.errors import UserError
 
@@ -23,8 +21,8 @@ def erase(
     user: str = "",
     tenant: str = "",
     conversation: str = "",
-    status: Annotated[bool, Parameter(negative="")] = False,
-    check: Annotated[bool, Parameter(negative="")] = False,
+    status: bool = False,
+    check: bool = False,
     by: str = "",
 ) -> int:
     """Forget a user, a tenant or a conversation: from every table, physically, for good.

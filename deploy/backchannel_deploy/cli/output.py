@@ -48,6 +48,8 @@ def ask_and_print(
     if format == "table":
         shown = answer_table(client, statement, parameters)
         if isinstance(shown, bytes):
+            if not shown and sys.stdout.isatty():  # a program takes it for a row
+                shown = b"Done.\n"
             sys.stdout.buffer.write(shown)
             sys.stdout.buffer.flush()
         else:
@@ -74,8 +76,8 @@ def ask_and_print(
 def answer_table(
     client: "Client", statement: str, parameters: Mapping[str, Any] | None = None
 ) -> RenderableType | bytes:
-    """Asks, and returns a table; bytes as they are when there is none to show: DDL, an insert, or a
-    statement that names a format of its own."""
+    """Asks, and returns a table; bytes as they are when there is none to show: of DDL and inserts
+    there are none, of a statement that names a format of its own it is the answer."""
     answer = client.raw_query(
         statement,
         parameters=dict(parameters or {}),
@@ -85,4 +87,4 @@ def answer_table(
         result = json.loads(answer)
         return result_table(result["meta"], result["data"])
     except (ValueError, KeyError, TypeError):
-        return answer or b"Done.\n"
+        return answer

@@ -16,9 +16,9 @@ def replay(
     /,
     *,
     speed: Annotated[float, Parameter(validator=Number(gte=0, lte=_SPEED_MAX))] = 1.0,
-    keep_times: Annotated[bool, Parameter(negative="")] = False,
+    keep_times: bool = False,
     seed: int | None = None,
-    skip_bad: Annotated[bool, Parameter(negative="")] = False,
+    skip_bad: bool = False,
 ) -> int:
     """Publish a recorded trace (CSV) or events (JSON lines) through the real producer.
 

@@ -1,13 +1,9 @@
 """`backchannel status`: how the running pipeline is."""
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
 __all__ = ["status"]
 
 
-def status(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+def status(*, json: bool = False) -> int:
     """Say who is behind, how fresh the tables are, what was lost and what fires.
 
     Kafka and ClickHouse are those of BACKCHANNEL_KAFKA and BACKCHANNEL_CLICKHOUSE, else of the

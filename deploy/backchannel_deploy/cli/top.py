@@ -1,13 +1,9 @@
 """`backchannel top`: the running pipeline on one screen."""
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
 __all__ = ["top"]
 
 
-def top(*, by: str = "tenant", once: Annotated[bool, Parameter(negative="")] = False) -> None:
+def top(*, by: str = "tenant", once: bool = False) -> None:
     """Show the running pipeline live: traffic, latency, cost, who is behind, what fires.
 
     Kafka and ClickHouse are those of BACKCHANNEL_KAFKA and BACKCHANNEL_CLICKHOUSE, else of the

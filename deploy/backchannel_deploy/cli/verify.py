@@ -1,9 +1,7 @@
 """`backchannel verify`: does what is stored agree?"""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING
 
 from backchannel_deploy.errors import UserError
 
@@ -20,9 +18,9 @@ def verify(
     *,
     since: str = "",
     until: str = "5m",
-    offsets: Annotated[bool, Parameter(negative="")] = False,
-    repair: Annotated[bool, Parameter(negative="")] = False,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    offsets: bool = False,
+    repair: bool = False,
+    json: bool = False,
 ) -> int:
     """Count everything anew and say whether it agrees. Exit code 1 when something does not.
 
