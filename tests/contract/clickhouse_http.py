@@ -7,6 +7,7 @@ module that defines it and imports these tests runs them: tests/integration/test
 import asyncio
 import gzip
 import json
+import sys
 import time
 from base64 import b64encode
 from collections.abc import Mapping
@@ -26,6 +27,11 @@ import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from support.endpoint import ClickHouse
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 # Sent with every block of the sink: the body is one block, whatever the server's version.
 ONE_BLOCK: dict[str, Any] = {
@@ -149,7 +155,8 @@ def test_a_large_result_is_whole(server: ClickHouse, fmt: str) -> None:
 def test_answers_are_compressed_where_asked(server: ClickHouse) -> None:
     sql = "SELECT number FROM numbers(500000)"
     plain = ask(server, sql).body
-    for coding, unfold in (("gzip", gzip.decompress), ("lz4", lz4.frame.decompress)):
+    unfolds = {"gzip": gzip.decompress, "lz4": lz4.frame.decompress, "zstd": zstd.decompress}
+    for coding, unfold in unfolds.items():
         answer = ask(server, sql, {"Accept-Encoding": coding}, enable_http_compression=1)
         assert answer.headers["Content-Encoding"] == coding
         assert unfold(answer.body) == plain
@@ -270,7 +277,10 @@ def test_data_of_every_format_is_stored(
     assert (answer.status, rows(server)) == (200, TWO_ROWS), answer.body
 
 
-@pytest.mark.parametrize(("coding", "fold"), [("gzip", gzip.compress), ("lz4", lz4.frame.compress)])
+@pytest.mark.parametrize(
+    ("coding", "fold"),
+    [("gzip", gzip.compress), ("lz4", lz4.frame.compress), ("zstd", zstd.compress)],
+)
 def test_compressed_bodies_are_stored(server: ClickHouse, coding: str, fold: object) -> None:
     make_table(server)
     assert callable(fold)
@@ -412,7 +422,7 @@ def test_clickhouse_connect_writes_and_reads(server: ClickHouse) -> None:
         assert client.raw_query("SELECT max(a) FROM t", fmt="CSV") == b"3\n"
 
 
-@pytest.mark.parametrize("compress", ["gzip", "lz4", False])
+@pytest.mark.parametrize("compress", ["gzip", "lz4", "zstd", False])
 def test_clickhouse_connect_compresses(server: ClickHouse, compress: str | bool) -> None:
     make_table(server)
     with server.client(compress=compress) as client:

@@ -232,6 +232,25 @@ def test_a_client_that_does_not_read_holds_up_nobody(private_clickhouse: MakeEnd
     assert "Traceback" not in endpoint.log()
 
 
+@pytest.mark.parametrize("whole", ["", "&wait_end_of_query=1"])
+def test_a_question_ends_when_its_client_is_gone(
+    shared_endpoint: EndpointProcess, whole: str
+) -> None:
+    sql = b"SELECT count() FROM numbers(1000000000000) WHERE sipHash64(number) = 4711"
+    running = (
+        "SELECT count() FROM system.processes WHERE query LIKE '%4711%' AND query LIKE {n:String}"
+    )
+
+    def asked() -> bytes:
+        return ask(default(shared_endpoint), running, param_n="SELECT count() FROM numbers%").body
+
+    with socket.create_connection(("127.0.0.1", shared_endpoint.port)) as client:
+        head = f"POST /?{whole} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(sql)}\r\n\r\n"
+        client.sendall(head.encode() + sql)
+        wait_until(lambda: asked() == b"1\n")
+    wait_until(lambda: asked() == b"0\n")
+
+
 # Who may ask for what
 
 

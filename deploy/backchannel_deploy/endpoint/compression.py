@@ -1,10 +1,16 @@
-"""HTTP content codings: gzip, deflate and lz4 (the frame format), both ways, piece by piece."""
+"""HTTP content codings: zstd, lz4 (frames), gzip and deflate, both ways, piece by piece."""
 
+import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import lz4.frame
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 from backchannel_deploy.endpoint.errors import ClickHouseError
 
@@ -14,7 +20,7 @@ __all__ = ["Compress", "Decompress", "accepted_coding", "compressor", "decompres
 _STEP_BYTES = 1 << 20
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 # As ClickHouse prefers them.
-_CODINGS = ("lz4", "gzip", "deflate")
+_CODINGS = ("zstd", "lz4", "gzip", "deflate")
 
 
 class Decompress(Protocol):
@@ -52,7 +58,9 @@ def decompressor(coding: str) -> Decompress:
         case "deflate":
             return _ZlibDecompress(zlib.MAX_WBITS)
         case "lz4":
-            return _Lz4Decompress()
+            return _FramesDecompress(lz4.frame.LZ4FrameDecompressor)
+        case "zstd":
+            return _FramesDecompress(zstd.ZstdDecompressor)
     raise ClickHouseError.named(
         "NOT_IMPLEMENTED",
         f"Unknown compression method '{coding}'. Only {', '.join(_CODINGS)} are supported",
@@ -63,6 +71,8 @@ def compressor(coding: str) -> Compress:
     """The compressor for a coding that ``accepted_coding`` chose."""
     if coding == "lz4":
         return _Lz4Compress()
+    if coding == "zstd":
+        return _ZstdCompress()
     return _ZlibCompress(_GZIP_WINDOW if coding == "gzip" else zlib.MAX_WBITS)
 
 
@@ -96,19 +106,30 @@ class _ZlibDecompress:
             raise _broken("unexpected end of the body")
 
 
-class _Lz4Decompress:
-    def __init__(self) -> None:
-        self._frame = lz4.frame.LZ4FrameDecompressor()
+class _Frame(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes | None: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _FramesDecompress:
+    def __init__(self, new_frame: Callable[[], _Frame]) -> None:
+        self._new_frame = new_frame
+        self._frame = new_frame()
         self._started = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         while data or not (self._frame.needs_input or self._frame.eof):
             if self._frame.eof:  # frames may follow each other
-                self._frame = lz4.frame.LZ4FrameDecompressor()
+                self._frame = self._new_frame()
             self._started = True
             try:
                 yield self._frame.decompress(data, _STEP_BYTES)
-            except RuntimeError as error:
+            except (RuntimeError, zstd.ZstdError) as error:
                 raise _broken(str(error)) from None
             data = self._frame.unused_data or b"" if self._frame.eof else b""
 
@@ -139,6 +160,17 @@ class _Lz4Compress:
 
     def finish(self) -> bytes:
         return self._head + bytes(self._frame.flush())
+
+
+class _ZstdCompress:
+    def __init__(self) -> None:
+        self._frame = zstd.ZstdCompressor(level=1)
+
+    def feed(self, data: bytes) -> bytes:
+        return self._frame.compress(data)
+
+    def finish(self) -> bytes:
+        return self._frame.flush()
 
 
 def _broken(reason: str) -> ClickHouseError:

@@ -8,7 +8,7 @@ import chdb
 from backchannel_deploy.endpoint.errors import ClickHouseError, engine_error
 from backchannel_deploy.endpoint.layout import Layout
 
-__all__ = ["Connection", "Result", "apply_settings", "connect", "quoted_name", "run"]
+__all__ = ["Connection", "Result", "apply_settings", "connect", "quoted", "quoted_name", "run"]
 
 
 class Result(Protocol):

@@ -7,7 +7,7 @@ Connections run side by side; readers do not wait for a writer.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
@@ -16,6 +16,7 @@ from backchannel_deploy.endpoint.connection import (
     Connection,
     apply_settings,
     connect,
+    quoted,
     quoted_name,
     run,
 )
@@ -49,6 +50,7 @@ class Query:
     session_s: int = 60
     role: str = ""  # of a reader: what the engine lets this statement see
     whole: bool = False  # an error must come instead of the result, never within it
+    mark: str = ""  # by which `cancel` finds the statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,11 @@ class Engine:
                 run(connection, "SET readonly = 2")
             return _answer(connection, query, send)
 
+    def cancel(self, mark: str) -> None:
+        """Ends the statement with this mark, if it runs; does not wait for its end."""
+        with closing(connect(self._layout)) as connection, suppress(ClickHouseError):
+            run(connection, f"KILL QUERY WHERE Settings['log_comment'] = {quoted(mark)} ASYNC")
+
 
 def _in_session(connection: Connection, query: Query, send: Send) -> Summary:
     verb = leading_verb(query.sql)
@@ -143,6 +150,8 @@ def _answer(connection: Connection, query: Query, send: Send) -> Summary:
 
 def _settings(query: Query) -> dict[str, str]:
     settings = dict(query.settings)
+    if query.mark:
+        settings.setdefault("log_comment", query.mark)
     if query.reads_file:
         # A file is cut by max_block_size (65,409 rows), a server's INSERT by max_insert_block_size.
         # The cut is part of what a deduplication token stands for, even where the pieces are put

@@ -63,9 +63,17 @@ class Pieces:
         Raises:
             ClickHouseError: nobody wants it any more.
         """
+        self.check()
+        self._put(data)
+
+    def check(self) -> None:
+        """In the thread: goes on if somebody waits.
+
+        Raises:
+            ClickHouseError: nobody wants the result any more.
+        """
         if self._abandoned.is_set():
             raise ClickHouseError.named("QUERY_WAS_CANCELLED", "The client is gone")
-        self._put(data)
 
     def end(self) -> None:
         """In the thread: there is no more, for better or worse."""

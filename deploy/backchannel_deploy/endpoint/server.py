@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 import structlog
 from aiohttp import web
@@ -25,13 +26,14 @@ from backchannel_deploy.endpoint.request import (
     read_request,
     role_of,
 )
-from backchannel_deploy.endpoint.statement import output_format
+from backchannel_deploy.endpoint.statement import leading_verb, output_format
 
 __all__ = ["Limits", "Server"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _READ_BYTES = 1 << 20
+_GONE_ASK_S = 0.25
 _URL_BYTES_MAX = 1 << 20
 _HEADER_BYTES_MAX = 1 << 17
 
@@ -174,6 +176,8 @@ class Server:
                 session_id=request.session_id,
                 session_s=request.session_s,
                 whole=request.wait_end,
+                # What changes something is carried out also for a client that is gone.
+                mark=uuid4().hex if leading_verb(body.statement) == "SELECT" else "",
             )
             return await self._execute(http, request, query)
 
@@ -199,17 +203,30 @@ class Server:
 
         def run() -> Summary:
             try:
+                pieces.check()  # it may have waited for its turn
                 return self._engine.run(query, pieces.send)
             finally:
                 pieces.end()
 
         outcome = asyncio.get_running_loop().run_in_executor(self._statements, run)
+        watch = asyncio.ensure_future(self._end_when_gone(http, query, pieces))
         try:
             return await reply(http, request, query.format, self._facts, pieces, outcome)
         finally:
             pieces.abandon()
             # The data file stays until the engine has done with it.
             await asyncio.wait([outcome])
+            watch.cancel()
+
+    async def _end_when_gone(self, http: web.Request, query: Query, pieces: Pieces) -> None:
+        """Ends a question whose client is gone. Cancelled when the statement has ended."""
+        while query.mark:
+            await asyncio.sleep(_GONE_ASK_S)
+            if http.transport is None:
+                pieces.abandon()
+                # In a thread of its own: those of statements may all be taken. Again and again,
+                # since it may just be about to begin.
+                await asyncio.to_thread(self._engine.cancel, query.mark)
 
     def _check_origin(self, http: web.Request) -> None:
         """Refuses web pages: a page in the user's browser can reach the loopback as well."""

@@ -1,6 +1,7 @@
 """Request bodies: text, data, compression, limits, and the file that goes again."""
 
 import gzip
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,11 @@ import pytest
 
 from backchannel_deploy.endpoint.body import Body, BodyLimits, BodyReader
 from backchannel_deploy.endpoint.errors import ClickHouseError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 INSERT = b"INSERT INTO t FORMAT CSV\n"
 ROWS = b"1,2\n" * 100_000
@@ -46,7 +52,12 @@ def test_the_url_may_hold_the_whole_statement(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("coding", "compress"),
-    [("gzip", gzip.compress), ("deflate", zlib.compress), ("lz4", lz4.frame.compress)],
+    [
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("lz4", lz4.frame.compress),
+        ("zstd", zstd.compress),
+    ],
 )
 def test_bodies_are_unfolded(
     coding: str, compress: Callable[[bytes], bytes], tmp_path: Path
