@@ -109,7 +109,11 @@ def test_a_fork_while_other_threads_track_leaves_no_lock_behind() -> None:
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     assert (done.returncode, done.stderr) == (0, "")
