@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
@@ -104,7 +105,9 @@ class Search(_Inner):
         Never their text. Ranks count from 1 where none is given.
         """
         try:
-            documents = [_document(rank, one) for rank, one in enumerate(found, start=1)]
+            # One more than there is room for: what a bot hands in may have no end.
+            first = islice(found, _DOCUMENTS_MAX + 1)
+            documents = [_document(rank, one) for rank, one in enumerate(first, start=1)]
         except Exception:  # noqa: BLE001  # whatever the bot's index returns
             self._outlet.count_repaired(1)
             return

@@ -1,7 +1,7 @@
 """All the ways in: what a producer offers a bot to tell, and each view of it as well."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, NoReturn, TypeVar, overload
 
 from backchannel.calls import Call, ComponentTimer, Search, ToolUse
 from backchannel.conversation import Conversation
@@ -51,6 +51,12 @@ class Recorder:
         """
         return self._outlet.track(event, current_scope())
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a producer cannot be pickled: make one in each process, or call "
+            "backchannel.get_producer() there"
+        )
+
     # What takes time.
 
     def interaction(self, **fields: Any) -> Turn:
@@ -71,7 +77,9 @@ class Recorder:
         """Returns a conversation: turns inside ``with`` it, or opened by it, are numbered, and
         their tokens and cost add up. ``turns`` is how many there were before, where the object is
         not kept between them."""
-        ids = {"conversation_id": conversation_id, **({"user_id": user_id} if user_id else {})}
+        ids = {"conversation_id": conversation_id}
+        if _is_said(user_id):
+            ids["user_id"] = user_id
         return Conversation(self._outlet, {**ids, **fields}, turns)
 
     def llm_call(self, model: str = "", provider: str = "", **fields: Any) -> Call:
@@ -229,9 +237,9 @@ class Recorder:
             words = {str(name): _word(value) for name, value in said.items()}
             known["attributes"] = {**words, **known.get("attributes", {})}
         turn = Turn(self._outlet, {"duration_us": 0, **known, **fields})
-        if query:
+        if _is_said(query):
             turn.prompt(query)
-        if response:
+        if _is_said(response):
             turn.reply(response)
         event_id = turn.event_id
         turn.end()
@@ -280,7 +288,7 @@ class Recorder:
         if isinstance(target, Span):
             scope = target
             target = target.event_id
-        if target:
+        if _is_said(target):
             fields["target_event_id"] = target
         for name in _SCORES:
             if fields.get(name) is not None:
@@ -298,6 +306,12 @@ class Recorder:
 
 _SCORES = ("value", "scale_min", "scale_max")
 _PRODUCT_FIELDS = tuple(set(Product.model_fields) - {"name", "properties", "event_type"})
+
+
+def _is_said(value: object) -> bool:
+    """Whether there is anything. The value is not asked: an array of numpy's has no truth, and no
+    more has the NA of pandas."""
+    return value is not None and not (isinstance(value, str) and not value)
 
 
 def _word(value: Any) -> str:

@@ -1,5 +1,7 @@
 """Calls to models, searches and tools: what they say themselves, and what their turn says."""
 
+import itertools
+
 import pytest
 
 from backchannel.events import Document, Interaction, LlmCall, Retrieval, ToolCall
@@ -112,6 +114,14 @@ def test_documents_that_are_none_or_too_many_are_counted(bot: Bot) -> None:
 
     assert len(bot.only(Retrieval).documents) == 256
     assert bot.producer.stats().fields_repaired == 3
+
+
+def test_documents_without_an_end_are_cut_like_too_many(bot: Bot) -> None:
+    with bot.producer.retrieval() as search:
+        search.documents(f"d-{number}" for number in itertools.count())
+
+    assert len(bot.only(Retrieval).documents) == 256
+    assert bot.producer.stats().fields_repaired == 1
 
 
 def test_a_tool_call_decorates_a_function(bot: Bot) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import pickle
 import signal
 import subprocess
 import sys
@@ -416,3 +417,11 @@ def test_importing_leaves_the_kafka_client_for_later() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "False\n"
+
+
+def test_who_pickles_a_producer_is_told_what_to_do_instead() -> None:
+    producer = Producer(transport=MemoryTransport())
+
+    for each in (producer, producer.bind(user_id="u")):
+        with pytest.raises(TypeError, match="make one in each process"):
+            pickle.dumps(each)

@@ -13,6 +13,20 @@ from backchannel import MemoryTransport, Producer, Turn, current_turn
 from backchannel.events import Event, Interaction, LlmCall, ToolCall
 from backchannel.scope import current_scope
 
+
+class Hostile:
+    """Answers nothing that is asked of it; an array of numpy's and the NA of pandas do so, too."""
+
+    def _refuse(self, *_: object) -> Any:
+        raise ValueError("the truth of this is ambiguous")
+
+    __bool__ = __eq__ = __getattr__ = __hash__ = __iter__ = __len__ = __str__ = _refuse
+    __float__ = __int__ = __index__ = __lt__ = _refuse
+
+    def __repr__(self) -> str:
+        return "Hostile()"  # for the report of a test that fails
+
+
 ANYTHING: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
@@ -20,7 +34,8 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
     | st.floats()
     | st.text()
     | st.binary()
-    | st.characters(categories=["Cs"]),
+    | st.characters(categories=["Cs"])
+    | st.builds(Hostile),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner),
     max_leaves=5,
 )
