@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -20,6 +21,8 @@ from support.cluster import BrokerCluster
 from support.endpoint import EndpointProcess
 from support.sink_process import sinks_in
 from support.worker_process import workers_in
+
+TRACES = 10_000
 
 
 def main() -> int:
@@ -44,7 +47,18 @@ def main() -> int:
         result = _under_fault(fault, times, given.seed)
         print(result or f"{fault.name:<44} needs root, to mount a small disk", flush=True)
         is_exact &= result is None or result.is_exact
+    if given.what == "sink" and given.full and not given.only:
+        is_exact &= _holds_in_the_model()
     return 0 if is_exact else 1
+
+
+def _holds_in_the_model() -> bool:
+    """Kills the sink between any two steps, in a model of Kafka and ClickHouse."""
+    print(f"\nthe protocol in {TRACES:,} traces of its model", flush=True)
+    tests = Path(__file__).parents[1] / "property" / "test_sink_protocol.py"
+    command = [sys.executable, "-m", "pytest", "-q", str(tests)]
+    environment = {**os.environ, "BACKCHANNEL_TRACES": str(TRACES)}
+    return subprocess.run(command, check=False, env=environment).returncode == 0
 
 
 def _under_fault(
