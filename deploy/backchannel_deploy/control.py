@@ -1,6 +1,6 @@
 """What stands on ``chat.alerts`` and ``chat.control`` now, and how to say something there."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from backchannel.events import (
     Silence,
     Tombstone,
     control_key,
+    read_budget,
     read_control,
     read_rules,
     read_tombstone,
@@ -26,7 +27,7 @@ from backchannel_deploy.errors import UserError
 if TYPE_CHECKING:
     from backchannel_processors.log_kafka import LogReader
 
-__all__ = ["Desk", "desk"]
+__all__ = ["Desk", "budgets_of", "desk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +79,22 @@ class Desk:
 
     async def say(self, control: Silence | Ack | Tombstone | RulesPush) -> None:
         """Writes a record; returns when it is durable."""
+        await self._write(control_key(control), control.model_dump_json().encode())
+
+    async def _write(self, key: bytes, value: bytes | None) -> None:
         from aiokafka import AIOKafkaProducer
 
         producer = AIOKafkaProducer(acks="all", enable_idempotence=True, **self._options)
         async with producer:
-            value = control.model_dump_json().encode()
-            await producer.send_and_wait(CONTROL.name, value, key=control_key(control))
+            await producer.send_and_wait(CONTROL.name, value, key=key)
+
+    async def forget_budgets(self, tombstone: Tombstone) -> int:
+        """Takes back what stands there of budgets of somebody who was erased; returns how many
+        there were."""
+        keys = budgets_of(tombstone, await self._read(CONTROL))
+        for key in keys:
+            await self._write(key, None)
+        return len(keys)
 
     async def _read(self, topic: Topic) -> list[tuple[bytes | None, bytes | None]]:
         partitions = range(await self._reader.partitions(topic.name))
@@ -121,3 +132,18 @@ async def desk(kafka: str | None = None) -> AsyncIterator[Desk]:
         ) from error
     finally:
         await reader.stop()
+
+
+def budgets_of(
+    tombstone: Tombstone, records: Iterable[tuple[bytes | None, bytes | None]]
+) -> list[bytes]:
+    """Returns the keys of the budgets that were told of somebody before the request to forget."""
+    newest = {key: value for key, value in records if key is not None}
+    found = {key: read_budget(key, value) for key, value in newest.items()}
+    return [
+        key
+        for key, budget in found.items()
+        if budget is not None
+        and tombstone.covers(budget.dims)
+        and budget.evaluated_at_us <= tombstone.requested_at_us
+    ]

@@ -68,9 +68,11 @@ class AlertCache:
             self._take_alert(value)
         elif topic == CONTROL.name and key is not None:
             budget = read_budget(key, value)
-            if budget is not None:
-                with self._lock:
+            with self._lock:
+                if budget is not None:
                     self._put(self._budgets, key, budget)
+                elif value is None:  # somebody was erased
+                    self._budgets.pop(key, None)
 
     def _take_alert(self, value: bytes | None) -> None:
         try:

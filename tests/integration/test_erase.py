@@ -41,12 +41,17 @@ class Topics:
 
     def __init__(self) -> None:
         self.said: list[Tombstone] = []
+        self.forgotten: list[tuple[str, ...]] = []
 
     async def tombstones(self) -> list[Tombstone]:
         return self.said
 
     async def say(self, control: Tombstone) -> None:
         self.said.append(control)
+
+    async def forget_budgets(self, tombstone: Tombstone) -> int:
+        self.forgotten.append(tombstone.keys)
+        return 1
 
     async def ends(self, topics: Iterable[Topic]) -> dict[TopicPartition, int]:
         return {}

@@ -91,6 +91,8 @@ class Eraser:
         if "requested" not in steps:
             tables.note(self._client, tombstone, "requested", self._clock.now_us())
         removed = await self._remove(tombstone, steps)
+        if budgets := await self._control.forget_budgets(tombstone):
+            self._tell(f"{budgets:,} records of budgets taken back.")
         return self._complete(tombstone, removed)
 
     def _without_plain_id(self, tombstone: Tombstone) -> Tombstone:

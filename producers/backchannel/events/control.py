@@ -6,6 +6,7 @@ what, until when and why, and who took which alert. Other kinds of record stand 
 ``read_control`` passes over what it does not know.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -144,6 +145,10 @@ class Tombstone(BaseModel):
     """How events name the subject: of a user the plain id and every pseudonym."""
     requested_at_us: TimestampUs
     requested_by: Label = ""
+
+    def covers(self, dims: Mapping[str, str]) -> bool:
+        """Says whether a series of these dimensions is of whoever was erased."""
+        return dims.get(self.subject) in self.keys
 
 
 class RulesVersion(BaseModel):

@@ -71,6 +71,13 @@ def test_of_several_budgets_the_one_with_the_least_left_is_told() -> None:
     assert cache.budget("spent", tenant="a") == a_budget(40.0)
 
 
+def test_a_budget_that_is_taken_back_is_not_known_any_more() -> None:
+    cache = AlertCache(ManualClock(NOON_US))
+    hear(cache, a_budget(40.0))
+    cache.take(CONTROL.name, control_key(a_budget(40.0)), None)
+    assert cache.budget(tenant="a") is None
+
+
 def test_what_cannot_be_read_is_passed_over() -> None:
     cache = AlertCache(ManualClock(NOON_US))
     for topic in (ALERTS.name, CONTROL.name):
