@@ -28,7 +28,11 @@ class LogReader:
     async def start(self) -> None:
         """Connects."""
         consumer = self._new_consumer()
-        await consumer.start()
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()  # else it complains, on standard error, of being forgotten
+            raise
         self._consumer = consumer
 
     async def stop(self) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 import getpass
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from backchannel_deploy.cli.amounts import instant
 from backchannel_deploy.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ack", "list_alerts", "show_alert", "silence"]
 
 _SECOND_US = 1_000_000
+_SEVERITIES = {"critical": 0, "error": 1, "warning": 2, "info": 3}
 
 
 def list_alerts(
@@ -24,7 +25,7 @@ def list_alerts(
     audit: bool = False,
     format: Annotated[Literal["table", "json"], Parameter(alias="-f")] = "table",  # noqa: A002
 ) -> None:
-    """Print what fires now, who takes care of it, and what is silenced.
+    """Print what fires now, the worst first, who takes care of it, and what is silenced.
 
     Parameters
     ----------
@@ -110,6 +111,7 @@ async def _list(form: str, *, with_over: bool) -> None:
     from backchannel.events import Ack, Silence
     from backchannel_deploy.cli.tables import for_people, text_table
     from backchannel_deploy.control import desk
+    from backchannel_processors.durations import duration_text
 
     async with desk() as at:
         alerts, controls = await at.alerts(), await at.controls()
@@ -118,7 +120,7 @@ async def _list(form: str, *, with_over: bool) -> None:
     silences = [each for each in controls if isinstance(each, Silence)]
     chosen = sorted(
         (alert for alert in alerts.values() if with_over or alert.state == "firing"),
-        key=lambda alert: (alert.state, -alert.starts_at_us),
+        key=lambda alert: (alert.state, _SEVERITIES[alert.severity], -alert.starts_at_us),
     )
     if form == "json":
         for alert in chosen:
@@ -129,7 +131,8 @@ async def _list(form: str, *, with_over: bool) -> None:
         (
             alert.alert_id[:8],
             _state(alert),
-            _instant(alert.starts_at_us),
+            instant(alert.starts_at_us),
+            duration_text(((alert.ends_at_us or now_us) - alert.starts_at_us) // _SECOND_US),
             alert.severity,
             alert.rule,
             " ".join(f"{name}={value}" for name, value in alert.dims.items()),
@@ -138,7 +141,7 @@ async def _list(form: str, *, with_over: bool) -> None:
         )
         for alert in chosen
     ]
-    names = ("id", "state", "since", "severity", "rule", "series", "what", "care")
+    names = ("id", "state", "since", "for", "severity", "rule", "series", "what", "care")
     for_people().print(text_table(names, rows) if rows else "Nothing fires.")
 
 
@@ -161,10 +164,10 @@ async def _show(alert_id: str, *, as_json: bool) -> None:
     console.print(alert_line(alert))
     facts = {
         "id": f"{alert.alert_id}, transition {alert.transition}",
-        "since": _instant(alert.starts_at_us),
-        "over": f"{_instant(alert.ends_at_us)} ({alert.reason})" if alert.ends_at_us else "",
+        "since": instant(alert.starts_at_us),
+        "over": f"{instant(alert.ends_at_us)} ({alert.reason})" if alert.ends_at_us else "",
         "care": _care(alert, acks, silences, _now_us()),
-        "trigger": f"{alert.trigger_event_id} at {_instant(alert.trigger_event_at_us)}",
+        "trigger": f"{alert.trigger_event_id} at {instant(alert.trigger_event_at_us)}",
         "events": "\n".join(alert.exemplars),
         **alert.annotations,
     }
@@ -196,7 +199,7 @@ def _care(alert: "Alert", acks: list["Ack"], silences: list["Silence"], now_us: 
     by = [each for each in acks if each.is_of(alert)]
     over = [each for each in silences if each.covers(alert, now_us)]
     told = [f"taken by {each.by}" for each in by]
-    told += [f"silenced until {_instant(each.ends_at_us)} by {each.created_by}" for each in over]
+    told += [f"silenced until {instant(each.ends_at_us)} by {each.created_by}" for each in over]
     return "; ".join(told)
 
 
@@ -215,12 +218,12 @@ async def _audit(form: str) -> None:
     for each in controls:
         if isinstance(each, Silence):
             ended = f", ended by {each.ended_by}" if each.ended_by else ""
-            what = f"silenced {_covered(each)} until {_instant(each.ends_at_us)}{ended}"
+            what = f"silenced {_covered(each)} until {instant(each.ends_at_us)}{ended}"
             row = (each.silence_id, each.created_at_us, each.created_by)
         else:
             what = f"took alert {each.alert_id[:8]}, transition {each.transition}"
             row = (each.alert_id[:8], each.at_us, each.by)
-        rows.append((row[0], _instant(row[1]), row[2], what, each.comment))
+        rows.append((row[0], instant(row[1]), row[2], what, each.comment))
     told = text_table(("id", "at", "by", "what", "comment"), rows)
     for_people().print(told if rows else "Nobody has said anything yet.")
 
@@ -262,7 +265,7 @@ async def _silence(
     async with desk() as at:
         await at.say(said)
     print(
-        f"{said.silence_id}: {_covered(said)} is silenced until {_instant(said.ends_at_us)}.\n"
+        f"{said.silence_id}: {_covered(said)} is silenced until {instant(said.ends_at_us)}.\n"
         f"To end it before: backchannel alerts silence --end {said.silence_id}"
     )
 
@@ -310,8 +313,3 @@ def _now_us() -> int:
     from backchannel.clock import SYSTEM_CLOCK
 
     return SYSTEM_CLOCK.now_us()
-
-
-def _instant(at_us: int) -> str:
-    """Returns an instant in local time, as short as a table needs it."""
-    return f"{datetime.fromtimestamp(at_us / _SECOND_US, UTC).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,8 +1,9 @@
 """Numbers with their units, short enough for a table."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
-__all__ = ["amount", "bars", "compact", "counted", "percent", "seconds_of"]
+__all__ = ["amount", "bars", "compact", "counted", "instant", "percent", "seconds_of"]
 
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -53,3 +54,8 @@ def bars(values: Sequence[int]) -> str:
 def counted(number: int, noun: str) -> str:
     """Returns ``1 row`` or ``2,000 rows``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def instant(at_us: int) -> str:
+    """Returns an instant in local time, to the second."""
+    return f"{datetime.fromtimestamp(at_us / 1_000_000, UTC).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -2,12 +2,12 @@
 
 import asyncio
 import getpass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from backchannel_deploy.cli.amounts import instant
 from backchannel_deploy.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["push", "versions", "withdraw"]
 
-_SECOND_US = 1_000_000
 _TAKEN_UP_S = 10.0
 _ASK_S = 0.5
 
@@ -130,29 +129,24 @@ async def _withdraw(comment: str, by: str) -> None:
 
 
 async def _versions() -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+    from backchannel_deploy.cli.tables import for_people, text_table
     from backchannel_deploy.control import desk
 
     async with desk() as at:
         said = await at.rules()
     pushes = {each.rules_hash: each for each in _pushes(said)}
-    table = Table("version", "taken up", "pushed", "by", "comment")
-    found = sorted(_in_force(said), key=lambda each: each.in_force_at_us)
-    for each in found:
+    rows = []
+    for each in sorted(_in_force(said), key=lambda each: each.in_force_at_us):
         pushed = pushes.pop(each.rules_hash, None)
-        table.add_row(
-            each.rules_hash,
-            _instant(each.in_force_at_us),
-            _instant(pushed.pushed_at_us) if pushed else "from a file",
-            pushed.pushed_by if pushed else "",
-            pushed.comment if pushed else "",
-        )
-    for left in pushes.values():
-        name = left.rules_hash or "withdrawn"
-        table.add_row(name, "", _instant(left.pushed_at_us), left.pushed_by, left.comment)
-    Console().print(table if said else "No worker has decided by any rules yet.")
+        how = _how(pushed) if pushed else ("from a file", "", "")
+        rows.append((each.rules_hash, instant(each.in_force_at_us), *how))
+    rows += [(left.rules_hash or "withdrawn", "", *_how(left)) for left in pushes.values()]
+    names = ("version", "taken up", "pushed", "by", "comment")
+    for_people().print(text_table(names, rows) if rows else "Nothing has decided anything yet.")
+
+
+def _how(push: "RulesPush") -> tuple[str, str, str]:
+    return instant(push.pushed_at_us), push.pushed_by, push.comment
 
 
 async def _text(version: str) -> None:
@@ -173,7 +167,3 @@ def _pushes(said: "list[RulesPush | RulesVersion]") -> "list[RulesPush]":
 
 def _in_force(said: "list[RulesPush | RulesVersion]") -> "list[RulesVersion]":
     return [each for each in said if each.kind == "rules"]
-
-
-def _instant(at_us: int) -> str:
-    return f"{datetime.fromtimestamp(at_us / _SECOND_US, UTC).astimezone():%Y-%m-%d %H:%M:%S}"

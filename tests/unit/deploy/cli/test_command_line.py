@@ -30,6 +30,9 @@ COMMANDS = [
     ["rules", "check"],
     ["rules", "test"],
     ["rules", "backtest"],
+    ["rules", "push"],
+    ["rules", "versions"],
+    ["rules", "withdraw"],
     ["dead", "list"],
     ["dead", "show"],
     ["dead", "requeue"],
@@ -138,7 +141,7 @@ def test_the_schema_describes_what_travels(capsys: pytest.CaptureFixture[str]) -
     assert run(["schema"]) == 0
 
     schemas = json.loads(capsys.readouterr().out)
-    assert set(schemas) == {"event", "window", "conversation", "alert", "control"}
+    assert set(schemas) == {"event", "window", "conversation", "agent", "alert", "control"}
     line = encode_event(Interaction(input_tokens=3))
     assert isinstance(judge(line), Accepted)
     known = schemas["event"]["$defs"]["Interaction"]["properties"]
