@@ -153,13 +153,14 @@ def test_the_schema_goes_into_files(tmp_path: Path, capsys: pytest.CaptureFixtur
 
     written = sorted(path.name for path in (tmp_path / "schemas").iterdir())
     assert written == [
+        "agent.schema.json",
         "alert.schema.json",
         "control.schema.json",
         "conversation.schema.json",
         "event.schema.json",
         "window.schema.json",
     ]
-    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert len(capsys.readouterr().out.splitlines()) == 6
 
 
 @pytest.mark.parametrize(
