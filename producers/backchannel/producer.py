@@ -1,7 +1,7 @@
 """The producer: what a bot embeds. Events go in within microseconds and come out in Kafka.
 
-What sends, and asyncio with it, is loaded when a producer is made, not with this module: a quarter
-of what `import backchannel` would take, which whatever only names the SDK's types need not pay.
+What sends, and asyncio with it, is loaded when a producer is made, not with this module: a sixth of
+what `import backchannel` would take, which whatever only names the SDK's types need not pay.
 """
 
 import atexit

@@ -18,7 +18,7 @@ def main() -> int:
     given = parser.parse_args()
     logging.disable(logging.WARNING)  # two lines for each outage, and they are many
     print(f"{given.seconds:g} s, {given.events_per_s} events/s, seed {given.seed}\n")
-    print(f"{'at':>7}  {'after':<11}{'MB':>6}{'threads':>9}{'files':>7}", end="")
+    print(f"{'at':>7}  {'after':<11}{'MB':>6}{'blocks':>10}{'threads':>9}{'files':>7}", end="")
     print(f"{'acked':>11}{'held':>7}{'dropped':>9}{'reconnects':>12}")
     with tempfile.TemporaryDirectory(prefix="backchannel-soak-") as folder:
         plan = Plan(given.seconds, given.seed, given.events_per_s)
@@ -34,7 +34,10 @@ def main() -> int:
 def _print(sample: Sample) -> None:
     stats = sample.stats
     print(f"{sample.at_s:>6.0f}s  {sample.after:<11}{sample.rss_bytes / 2**20:>6.1f}", end="")
-    print(f"{sample.threads:>9}{sample.files:>7}{stats.acked:>11,}{stats.held:>7,}", end="")
+    print(
+        f"{sample.blocks:>10,}{sample.threads:>9}{sample.files:>7}{stats.acked:>11,}{stats.held:>7,}",
+        end="",
+    )
     print(f"{sum(stats.dropped.values()):>9,}{stats.reconnects:>12,}", flush=True)
 
 

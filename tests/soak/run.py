@@ -5,7 +5,9 @@ and file descriptors are where they were when the load began.
 """
 
 import asyncio
+import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +31,9 @@ _WARM_SHARE = 4
 """The first quarter of the samples is the start: memory grows to its working size there."""
 _RSS_GROWTH_MAX = 1.15
 _RSS_SLACK_BYTES = 12 * 1024 * 1024
+_BLOCKS_GROWTH_MAX = 1.02
+_BLOCKS_SLACK = 5_000
+"""Of some 400,000: far below one block for each event, and above what the samples take."""
 _FILES_SLACK = 4
 _THREADS_SLACK = 2
 
@@ -55,6 +60,9 @@ class Sample:
     after: str
     """The trouble before it."""
     rss_bytes: int
+    blocks: int
+    """Pieces of memory that Python has in use. The process also keeps what was freed, and so the
+    size of its largest outage so far; a leak shows here."""
     threads: int
     files: int
     stats: ProducerStats
@@ -153,11 +161,13 @@ class _Soak:
         try:
             self._producer.flush_sync(60)
             time.sleep(_REST_S)
+            gc.collect()
             process = psutil.Process()
             sample = Sample(
                 at_s=time.monotonic() - self._began_s,
                 after=after,
                 rss_bytes=process.memory_info().rss,
+                blocks=sys.getallocatedblocks(),
                 threads=process.num_threads(),
                 files=len(os.listdir("/dev/fd")),
                 stats=self._producer.stats(),
@@ -197,6 +207,9 @@ def _growth(samples: list[Sample]) -> list[str]:
     rss = [min(each.rss_bytes for each in part) for part in (early, late)]
     if rss[1] > rss[0] * _RSS_GROWTH_MAX + _RSS_SLACK_BYTES:
         faults.append(f"memory grew from {rss[0] >> 20} to {rss[1] >> 20} MB")
+    blocks = [min(each.blocks for each in part) for part in (early, late)]
+    if blocks[1] > blocks[0] * _BLOCKS_GROWTH_MAX + _BLOCKS_SLACK:
+        faults.append(f"blocks of memory in use grew from {blocks[0]:,} to {blocks[1]:,}")
     threads = [min(each.threads for each in part) for part in (early, late)]
     if threads[1] > threads[0] + _THREADS_SLACK:
         faults.append(f"threads grew from {threads[0]} to {threads[1]}")
