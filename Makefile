@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format faults faults-stream faults-sink soak bench requirements clean
+.PHONY: help setup demo test check lint format docs faults faults-stream faults-sink soak bench requirements clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ lint: $(STAMP) ## format, lint and types alone
 format: $(STAMP) ## rewrite the code as the formatter and the linter want it
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
+
+docs: $(STAMP) ## write the generated pages and schemas of docs/ anew
+	@$(BIN)/backchannel schema --output docs/schema
+	@BACKCHANNEL_WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/test_alerts_page.py \
+	  tests/unit/processors/test_metrics_page.py tests/unit/deploy/test_data_map_page.py \
+	  tests/integration/test_tables_page.py
 
 faults: faults-stream faults-sink ## the long form of everything that can go wrong, under load
 	@BACKCHANNEL_FAULTS=full $(BIN)/python -m pytest tests/consistency tests/property $(PYTEST_ARGS)

@@ -39,6 +39,17 @@ def test_links_between_documents_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_contributors_are_sent_to_places_that_are_there() -> None:
+    page = DOCS.parent / "CONTRIBUTING.md"
+
+    named = re.findall(
+        r"`((?:producers|stream_processors|sinks|deploy|docs|tests)/[^`]+)`",
+        page.read_text("utf-8"),
+    )
+    assert named
+    assert [each for each in named if not (DOCS.parent / each).exists()] == []
+
+
 def test_the_published_schemas_are_those_of_the_models() -> None:
     """After a change: backchannel schema --output docs/schema"""
     for name, document in schemas().items():
