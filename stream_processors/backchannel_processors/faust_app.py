@@ -54,6 +54,7 @@ class Group:
         security: KafkaSecurity,
         takes: dict[str, Take],
         *,
+        partitions: int,
         opened: Callable[[dict[str, set[int]]], Awaitable[None]],
         closed: Callable[[], Awaitable[None]],
         failed: Callable[[BaseException], None],
@@ -61,6 +62,7 @@ class Group:
         """
         Args:
             takes: the agent of each topic.
+            partitions: how many there are of ``chat.events``.
             opened: called with the assigned partitions of each topic before their first record.
             closed: called before partitions go to somebody else.
             failed: called when the worker cannot go on.
@@ -76,7 +78,9 @@ class Group:
             broker_heartbeat_interval=timeout_s * 0.3,
             broker_rebalance_timeout=max(10.0, timeout_s),
             broker_request_timeout=max(30.0, 2 * timeout_s),
-            consumer_group_instance_id=settings.slot or None,
+            # A known name gets back what it had, and nobody looks whether that is all there is:
+            # where partitions were added it must be another name.
+            consumer_group_instance_id=f"{settings.slot}-{partitions}" if settings.slot else None,
             consumer_auto_offset_reset="earliest",
             broker_max_poll_records=_POLL_RECORDS_MAX,
             stream_buffer_maxsize=_BUFFERED_CHUNKS_MAX,

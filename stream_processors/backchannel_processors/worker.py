@@ -139,6 +139,7 @@ class _Worker:
             self._settings,
             security,
             {windows.topic: windows.take, merge.topic: merge.take},
+            partitions=sources,
             opened=opened,
             closed=closed,
             failed=_end,
