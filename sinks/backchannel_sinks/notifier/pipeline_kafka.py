@@ -73,6 +73,8 @@ class Outbox:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = options
         self._producer: AIOKafkaProducer | None = None
+        # One at a time: who fails disconnects, and would have others fail with it.
+        self._sending = asyncio.Lock()
 
     async def put_aside(self, message: Message, why: str) -> bool:
         """Writes a message that was given up to ``chat.dead``; says whether it is durable there."""
@@ -108,15 +110,16 @@ class Outbox:
             await producer.stop()
 
     async def _send(self, topic: str, value: bytes, **options: Any) -> bool:
-        try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                if self._producer is None:
-                    self._producer = AIOKafkaProducer(
-                        acks="all", enable_idempotence=True, **self._options
-                    )
-                    await self._producer.start()
-                await self._producer.send_and_wait(topic, value, **options)
-                return True
-        except (KafkaError, OSError):  # a TimeoutError is an OSError
-            await self.close()
-            return False
+        async with self._sending:
+            try:
+                async with asyncio.timeout(_TIMEOUT_S):
+                    if self._producer is None:
+                        self._producer = AIOKafkaProducer(
+                            acks="all", enable_idempotence=True, **self._options
+                        )
+                        await self._producer.start()
+                    await self._producer.send_and_wait(topic, value, **options)
+                    return True
+            except (KafkaError, OSError):  # a TimeoutError is an OSError
+                await self.close()
+                return False
