@@ -11,6 +11,7 @@ relied on, for what it does with it was seen to lose or double records:
 - an agent never raises: the process ends instead, and its supervisor starts it again.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, cast
@@ -18,7 +19,7 @@ from typing import Any, TypeAlias, cast
 import faust
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, StreamT
+from faust.types import TP, ChannelT, StreamT
 from yarl import URL
 
 from backchannel.events.topics import PARTIALS
@@ -33,16 +34,29 @@ Received: TypeAlias = ConsumerRecord[bytes | None, bytes | None]
 """A record as aiokafka hands it over."""
 
 Take = Callable[[Sequence[Received]], Awaitable[None]]
-"""Takes records of one partition, in their order."""
+"""Takes records of a topic, those of each partition in their order."""
 
-_FETCH_WAIT_MS = 100
+_FETCH_WAIT_MS = 50
 """How long the broker holds a fetch that finds nothing. A record of a partition that the fetch did
 not name waits for its end: Faust's own 1,500 ms would be most of an alert's delay."""
 
+_PREFETCH_BACKOFF_S = 0.005
+"""How long aiokafka asks the broker for nothing more while records of any partition lie with it
+untaken. Its own 100 ms would be added to every alert's delay while events wait."""
+
 _POLL_RECORDS_MAX = 500
-_BUFFERED_CHUNKS_MAX = 4
-"""How many records are handed over at once, and how many such chunks may wait for an agent.
-Partials come first, but only when those before them have been taken."""
+"""How many records of each topic are handed over at once."""
+
+_WAITING_CHUNKS_MAX = 4
+"""How many such chunks may wait for their agent; beyond, only those of the other are fetched."""
+
+_PASSES = 2**62
+"""The offset of a message that holds the records of many partitions. Faust drops a message whose
+offset is below what it has read of its partition, as after a seek: the others' would be lost. The
+agents look at the offset of each record themselves."""
+
+_LOOK_AGAIN_S = 0.02
+"""How soon it is looked at again whether there is room for more."""
 
 
 class Group:
@@ -83,7 +97,9 @@ class Group:
             consumer_group_instance_id=f"{settings.slot}-{partitions}" if settings.slot else None,
             consumer_auto_offset_reset="earliest",
             broker_max_poll_records=_POLL_RECORDS_MAX,
-            stream_buffer_maxsize=_BUFFERED_CHUNKS_MAX,
+            # What waits is bounded where records are fetched: a full buffer here would keep the
+            # records of the other agent waiting.
+            stream_buffer_maxsize=10_000,
             # Faust's own machinery that is not used: topics of its own, commits, web, old messages.
             topic_allow_declare=False,
             topic_disable_leader=True,
@@ -134,6 +150,7 @@ class Group:
 
         async def agent(stream: StreamT[Any]) -> None:
             try:
+                self._app.queues[topic] = cast(ChannelT[Any], stream.channel).queue
                 async for event in stream.events():
                     await take(event.message.value)
             except Exception as error:
@@ -174,17 +191,38 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> Any:
-        # A backlog of events must not keep partials, and with them alerts, waiting: aiokafka hands
-        # over all that was fetched of one partition before it comes to the next one.
-        urgent = {tp for tp in active_partitions if tp.topic == PARTIALS.name}
-        fetch = super()._fetch_records
-        records = await fetch(consumer, urgent, timeout=0, max_records=max_records)
-        records = records or await fetch(
-            consumer, active_partitions, timeout=timeout, max_records=max_records
-        )
-        # All records of a partition as one message: what Faust does with each message takes ten
-        # times as long as what the agents do with a small record.
-        return {tp: [replace(some[-1], value=some)] for tp, some in records.items() if some}
+        consumer._fetcher._prefetch_backoff = _PREFETCH_BACKOFF_S
+        queues = cast(_App, self.app).queues
+        full = {name for name, each in queues.items() if each.qsize() >= _WAITING_CHUNKS_MAX}
+        # A backlog of events must not keep partials, and with them alerts, waiting: they are taken
+        # first, and go on when there is no room for more events.
+        wanted = {tp for tp in active_partitions if tp.topic not in full}
+        urgent = {tp for tp in wanted if tp.topic == PARTIALS.name}
+        records: dict[TP, list[Any]] = {}
+        for tps in (urgent, wanted - urgent):
+            if tps:  # aiokafka takes none for all
+                records |= await super()._fetch_records(
+                    consumer, tps, timeout=0, max_records=max_records
+                )
+        if not wanted:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        elif not records:
+            wait_s = _LOOK_AGAIN_S if full else timeout
+            records |= await super()._fetch_records(
+                consumer, wanted, timeout=wait_s, max_records=max_records
+            )
+        # All records of a topic as one message, under the name of one of its partitions: what Faust
+        # does with each message takes ten times as long as what the agents do with a small record,
+        # and goes round the loop some times, which is most of a delay when the loop is busy.
+        named: dict[str, TP] = {}
+        together: dict[TP, list[Any]] = {}
+        for tp, some in records.items():
+            if some:
+                together.setdefault(named.setdefault(tp.topic, tp), []).extend(some)
+        return {
+            tp: [replace(records[tp][-1], value=chunk, offset=_PASSES)]
+            for tp, chunk in together.items()
+        }
 
 
 class _Consumer(driver.Consumer):
@@ -197,6 +235,11 @@ class _Transport(driver.Transport):
 
 
 class _App(faust.App):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.queues: dict[str, asyncio.Queue[Any]] = {}
+        """By topic, the chunks of records that were fetched and are not taken yet."""
+
     def _new_transport(self) -> _Transport:
         return _Transport(self.conf.broker_consumer, self)
 
