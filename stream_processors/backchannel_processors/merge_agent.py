@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from pydantic import ValidationError
 
@@ -22,18 +21,16 @@ from backchannel_processors.rows import Row, seal_rows
 from backchannel_processors.rules import Rules
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import (
-    LOOK_AGAIN_S,
-    Alarm,
+    Checkpoint,
     Pace,
     Tools,
-    Turn,
     admits,
     begin,
-    pause,
     write_checkpoints,
 )
 from backchannel_processors.source_partition import BASE_S
 from backchannel_processors.topics import MERGE_CHANGELOG
+from backchannel_processors.turn import Turn
 from backchannel_processors.watch import ProgressWatch
 
 __all__ = ["MergeAgent"]
@@ -56,9 +53,12 @@ class MergeAgent:
         self._idle_check_s = settings.idle_check_s
         self._parts: dict[int, MergePartition] = {}
         self._open = False
+        self._watched = asyncio.Event()
+        """Something came that alert rules may watch."""
         self._news = asyncio.Event()
+        self._deciding = asyncio.Lock()
+        """Held while alerts are decided and on their way."""
         self._writing = asyncio.Lock()
-        self._alarm = Alarm(self._news.set)
         self._assignments = 0
         self._evaluated = Pace(_EVALUATE_S, tools.clock, tools.backlog)
         self._rows = {
@@ -112,7 +112,7 @@ class MergeAgent:
         )
         self._parts = parts
         self._open = True
-        self._news.set()
+        self._wake()
 
     @property
     def is_open(self) -> bool:
@@ -140,7 +140,7 @@ class MergeAgent:
         self._rules = replace(self._rules, alerts=rules)
         for part in self._parts.values():
             part.use(rules)
-        self._news.set()
+        self._wake()
 
     async def close(self) -> None:
         """Gives the partitions back, with everything written; nothing is written afterwards."""
@@ -148,13 +148,16 @@ class MergeAgent:
         self._assignments += 1
         async with self._writing:
             if self._parts:
-                await self._write()
-            self._parts = {}
+                await self._write(Turn(self._tools.clock, patient=True))
+            async with self._deciding:
+                self._parts = {}
 
     async def take(self, many: Sequence[Received]) -> None:
-        """Takes the next records of a partition."""
-        turn = Turn(self._tools.clock)
+        """Takes the next records of its partitions."""
+        turn, assignment = Turn(self._tools.clock), self._assignments
         for received in many:
+            if not self._open or assignment != self._assignments:
+                return  # the rest is read again, from where the states are then
             await self._take_one(received)
             await turn.share()
 
@@ -170,64 +173,67 @@ class MergeAgent:
         broker_time_us = received.timestamp * 1_000
         self._lag.took(received.partition, broker_time_us)
         self._tools.backlog.took(broker_time_us)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._watched.set()
         self._news.set()
 
     async def run(self) -> None:
         """Tells what changes, for ever."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._decide())
             tasks.create_task(self._tell())
             tasks.create_task(self._follow_silence())
 
+    async def _decide(self) -> None:
+        """Tells alerts, whatever is being told or written beside it."""
+        while True:
+            await self._watched.wait()
+            await self._evaluated.due()
+            self._watched.clear()
+            async with self._deciding:
+                if not self._open:
+                    continue
+                started_us, turn = self._tools.clock.monotonic_us(), Turn(self._tools.clock)
+                for partition, part in self._parts.items():
+                    decided = [(partition, each) for each in part.alerts(self._now_us())]
+                    if decided:
+                        await turn.until(self._post_alerts(decided))
+                    await turn.share()
+                self._evaluated.done(started_us, cost_us=turn.spent_us)
+
     async def _tell(self) -> None:
+        """Tells rows, and writes the states whenever it is time."""
         while True:
             await self._news.wait()
-            await pause(self._evaluated.wait_s)
+            await self._rows[BASE_S].due()
             self._news.clear()
-            if not self._open:
-                continue
             async with self._writing:
-                started_us = self._tools.clock.monotonic_us()
-                await self._evaluate()
-                self._evaluated.done(started_us)
-                await self._tell_rows()
-            waits = [
-                pace.wait_s
-                for width_s, pace in self._rows.items()
-                if any(part.has_rows(width_s) for part in self._parts.values())
-            ]
-            if any(part.has_news for part in self._parts.values()):
-                waits.append(self._rows[BASE_S].wait_s or self._saved.wait_s)
-            if waits:
-                self._alarm.set(min(*waits, LOOK_AGAIN_S))
+                if self._open:
+                    await self._tell_rows()
+            if any(self._waits(part) for part in self._parts.values()):
+                self._news.set()
 
-    async def _evaluate(self) -> None:
-        now_us = self._now_us()
-        await self._post_alerts(
-            [
-                (partition, alert)
-                for partition, part in self._parts.items()
-                for alert in part.alerts(now_us)
-            ]
-        )
+    @staticmethod
+    def _waits(part: MergePartition) -> bool:
+        """Says that something is still to be told or written, whenever it is time."""
+        return part.has_news or any(part.has_rows(width_s) for width_s in _ROWS_EVERY_S)
 
     async def _tell_rows(self) -> None:
-        started_us = self._tools.clock.monotonic_us()
+        started_us, turn = self._tools.clock.monotonic_us(), Turn(self._tools.clock, patient=True)
         due = self._due()
-        if not due:
-            return
         await self._post_budgets()
         if self._saved.wait_s > 0:
-            await self._tools.outbox.post(self._row_messages(due))
+            await self._tools.outbox.post(await self._row_messages(turn, due), turn)
         else:
-            await self._write()
-            self._saved.done(started_us)
+            await self._write(turn)
+            self._saved.done(started_us, cost_us=turn.spent_us)
         for width_s in due:
-            self._rows[width_s].done(started_us)
+            self._rows[width_s].done(started_us, cost_us=turn.spent_us)
 
     def _due(self) -> list[int]:
-        """Returns the widths whose rows are to be told; none while the shortest one is not."""
-        if self._rows[BASE_S].wait_s > 0:
-            return []
+        """Returns the widths whose rows are to be told."""
         return [width_s for width_s, pace in self._rows.items() if pace.wait_s <= 0]
 
     async def _follow_silence(self) -> None:
@@ -239,18 +245,29 @@ class MergeAgent:
             self._lag.looked(ends)
             if parts is self._parts and self._open:
                 self._watch.look({n: (p.next_offset, ends[n]) for n, p in parts.items()})
-                self._news.set()
+                self._wake()
 
-    async def _write(self) -> None:
-        """Tells everything and writes a checkpoint of every partition that has news."""
+    async def _write(self, turn: Turn) -> None:
+        """Tells everything and writes a checkpoint of every partition that has news.
+
+        Records are taken and alerts decided meanwhile. What holds for each partition:
+
+        - an alert is durable before any state that remembers it: a state alone would keep it from
+          being told again after a crash. So a checkpoint is begun while none is on its way,
+        - rows are durable before what they are made of is forgotten, and states before the offset
+          (``write_checkpoints``).
+        """
         due = self._due() if self._open else list(self._rows)
-        news = self._row_messages(due)
-        checkpoints = {
-            partition: (part.checkpoint(), part.next_offset)
-            for partition, part in self._parts.items()
-            if part.has_news
-        }
-        await write_checkpoints(self._tools, self.topic, MERGE_CHANGELOG.name, news, checkpoints)
+        news = await self._row_messages(turn, due)
+        checkpoints: dict[int, tuple[Checkpoint, int]] = {}
+        for partition, part in self._parts.items():
+            if part.has_news:
+                async with self._deciding:
+                    checkpoints[partition] = (part.checkpoint(), part.next_offset)
+                await turn.share()
+        await write_checkpoints(
+            self._tools, turn, self.topic, MERGE_CHANGELOG.name, news, checkpoints
+        )
 
     async def _post_budgets(self) -> None:
         """Tells bots how much is spent: at the pace of rows, for what a hundredth more is spent."""
@@ -260,22 +277,29 @@ class MergeAgent:
             for state in part.budgets()
         )
 
-    def _row_messages(self, widths_s: Collection[int]) -> list[Message]:
+    async def _row_messages(self, turn: Turn, widths_s: Collection[int]) -> list[Message]:
         now_us = self._now_us()
         messages: list[Message] = []
         for partition, part in self._parts.items():
-            rows = _told(part, now_us, widths_s)
-            while chunk := list(islice(rows, _ROWS_PER_RECORD)):
-                self._counters.rows += len(chunk)
-                sealed = seal_rows(chunk)
-                messages.append(
-                    Message(METRICS.name, partition, sealed.value, None, sealed.headers)
-                )
+            chunk: list[Row] = []
+            for row in _told(part, now_us, widths_s):
+                chunk.append(row)
+                if len(chunk) == _ROWS_PER_RECORD:
+                    messages.append(self._row_message(partition, chunk))
+                    chunk = []
+                await turn.share()
+            if chunk:
+                messages.append(self._row_message(partition, chunk))
         return messages
+
+    def _row_message(self, partition: int, rows: Sequence[Row]) -> Message:
+        self._counters.rows += len(rows)
+        sealed = seal_rows(rows)
+        return Message(METRICS.name, partition, sealed.value, None, sealed.headers)
 
     async def _post_alerts(self, alerts: Iterable[tuple[int, Alert]]) -> None:
         decided = list(alerts)
-        await self._tools.outbox.post(
+        await self._tools.express.post(
             Message(
                 ALERTS.name,
                 partition,

@@ -15,6 +15,7 @@ since (``long_windows``).
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -69,7 +70,7 @@ class MergeRules:
 class _Series:
     """One series in one 10 s window: the states of all sources, and their sum."""
 
-    __slots__ = ("_added", "_total", "_waiting", "ahead", "offsets", "parts")
+    __slots__ = ("_added", "_newest", "_total", "_waiting", "ahead", "offsets", "parts")
 
     def __init__(self) -> None:
         self.parts: dict[int, Partial] = {}
@@ -82,6 +83,9 @@ class _Series:
         self._waiting: dict[int, None] = {}
         """Sources that have sent a newer state since."""
         self._total = Measures()
+        self._newest: Measures | None = None
+        """``newest``, as long as nothing newer has come: of the windows that a rule looks back on
+        only the last one or two change."""
 
     def take(self, partial: Partial) -> bool:
         """Puts a state in the place of an older one; says whether it was news."""
@@ -93,6 +97,7 @@ class _Series:
             return False
         # A copy, since what was decoded holds on to the whole record that it came in.
         kept = structs.replace(partial, sealed=partial.sealed.copy())
+        self._newest = None
         if partial.is_brief:
             self.ahead[source] = kept
             return True
@@ -121,6 +126,11 @@ class _Series:
     def newest(self) -> Measures:
         """The sum of the newest states, in brief, as some of them may have come: what alert rules
         look at. Rows are told of ``total``, so that all their measures are of one moment."""
+        if self._newest is None:
+            self._newest = self._add_up_newest()
+        return self._newest
+
+    def _add_up_newest(self) -> Measures:
         if not self.ahead:
             return self.total.brief
         newest = merged((self.total.brief,))
@@ -239,7 +249,6 @@ class MergePartition:
         self._incomplete: set[tuple[str, str, int]] = set()
         self._unsaved: dict[_PartKey, int] = {}
         self._unsaved_notices: dict[int, None] = {}
-        self._gone: list[Entry] = []
         self._rows: dict[int, dict[_RowKey, None]] = {width_s: {} for width_s in WIDTHS_S}
         self._time_us = 0
         self._ahead_offset = -1
@@ -345,7 +354,7 @@ class MergePartition:
         """Yields the rows of windows that were closed since the last call."""
         if not self.is_caught_up:
             return
-        for name, origin in self._origins.items():
+        for name, origin in list(self._origins.items()):
             certain_us, anyway_us = self._closed_us(name, now_us)
             widths = [
                 (width_s, start)
@@ -515,30 +524,28 @@ class MergePartition:
 
     # -- keeping ---------------------------------------------------------------------------------
 
-    def checkpoint(self) -> tuple[list[Entry], Entry, list[Entry]]:
+    def checkpoint(self) -> tuple[Iterator[Entry], Entry, list[Entry]]:
         """Returns what to write: first these, when they are durable that, when it is durable these.
 
-        To be called when all rows were told: only what was told can be forgotten.
+        The offset to commit is ``next_offset`` as of this call. Records may be taken while the
+        states are iterated: one that is newer than this call says so by its offset, as after a
+        crash. What alerts remember is of this call. Only what was told is forgotten.
         """
-        states: list[Entry] = []
-        for key, offset in self._unsaved.items():
-            state = self._state(key, offset)
-            if state is not None:
-                states.append((encode_state(key), encode_state(state)))
-        self._unsaved.clear()
-        for source in self._unsaved_notices:
-            value = encode_state(_NoticeState(VERSION, self._notices[source]))
-            states.append((encode_state(_NoticeKey("notice", source)), value))
-        self._unsaved_notices.clear()
-        self._changed = False
-        untold = self.has_rows(BASE_S) or self.has_rows(LONG_S)
-        gone = [] if untold else [*self._forget(), *self._book.forget()]
+        unsaved, self._unsaved = self._unsaved, {}
+        gone = [*self._forget(), *self._book.forget()]
         # With the past of the windows that are let go of now.
-        states += self._book.changes()
+        kept = [*self._notice_states(), *self._book.changes()]
         for origin in self._origins.values():
-            states += origin.long.changes()
+            kept += origin.long.changes()
+        self._changed = False
         meta = (_META_KEY, encode_state(_Meta(VERSION, self.next_offset)))
-        return states, meta, gone
+        return chain(self._states(unsaved), kept), meta, gone
+
+    def _states(self, unsaved: dict[_PartKey, int]) -> Iterator[Entry]:
+        for key, offset in unsaved.items():
+            state = self._state(key, self._unsaved.get(key, offset))
+            if state is not None:
+                yield encode_state(key), encode_state(state)
 
     def _state(self, key: _PartKey, offset: int) -> _PartState | None:
         origin = self._origins.get(key.origin)
@@ -549,16 +556,17 @@ class MergePartition:
         part, ahead = series.parts.get(key.source), series.ahead.get(key.source)
         return _PartState(VERSION, offset, part, ahead)
 
+    def _notice_states(self) -> Iterator[Entry]:
+        for source in self._unsaved_notices:
+            value = encode_state(_NoticeState(VERSION, self._notices[source]))
+            yield encode_state(_NoticeKey("notice", source)), value
+        self._unsaved_notices.clear()
+
     def _forget(self) -> Iterator[Entry]:
         for name in list(self._origins):
             origin = self._origins[name]
             before_us = self._forget_before_us(name)
-            gone = sorted(
-                start
-                for start in origin.windows
-                if (start - start % LONG_S + LONG_S) * _SECOND_US <= before_us
-            )
-            for start in gone:
+            for start in self._told_before(origin, before_us):
                 window = origin.windows.pop(start)
                 if name == LIVE:
                     self._book.fold(start, ((key, series.total) for key, series in window.items()))
@@ -575,6 +583,22 @@ class MergePartition:
             origin.told = {place: level for place, level in origin.told.items() if place in held}
             if not held and name != LIVE and before_us > 0:
                 del self._origins[name]
+
+    def _told_before(self, origin: _Origin, before_us: int) -> list[int]:
+        """Returns the windows of the minutes that ended by then, the oldest first, up to the first
+        minute of which a row is still to be told."""
+        over: list[int] = []
+        for minute in sorted({start - start % LONG_S for start in origin.windows}):
+            starts = [each for each in sorted(origin.windows) if 0 <= each - minute < LONG_S]
+            if (minute + LONG_S) * _SECOND_US > before_us or any(
+                (origin.name, width_s, start - start % width_s, *key) in self._rows[width_s]
+                for width_s in (BASE_S, LONG_S)
+                for start in starts
+                for key in origin.windows[start]
+            ):
+                break
+            over += starts
+        return over
 
     def _untold_long(self, name: str) -> Iterator[tuple[int, int, _SeriesKey]]:
         for width_s in FOLDED_S:

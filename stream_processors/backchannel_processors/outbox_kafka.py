@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from backchannel_processors.lease import Lease
+from backchannel_processors.turn import Turn
 
 __all__ = ["Message", "Outbox"]
 
@@ -55,8 +56,8 @@ class Outbox:
         if self._producer is not None:
             await self._producer.stop()
 
-    async def post(self, messages: Iterable[Message]) -> None:
-        """Writes records and returns when all of them are durable.
+    async def post(self, messages: Iterable[Message], turn: Turn | None = None) -> None:
+        """Writes records and returns when all of them are durable; of many, in ``turn``.
 
         Raises:
             TimeoutError: not in time. Some may be written, now or later: the process has to end.
@@ -66,15 +67,19 @@ class Outbox:
         assert producer is not None, "start it first"
         self._lease.check()
         async with asyncio.timeout(self._timeout_s):
-            sent = [
-                await producer.send(
-                    message.topic,
-                    message.value,
-                    key=message.key,
-                    partition=message.partition,
-                    headers=list(message.headers),
+            sent: list[asyncio.Future[Any]] = []
+            for message in messages:
+                sent.append(
+                    await producer.send(
+                        message.topic,
+                        message.value,
+                        key=message.key,
+                        partition=message.partition,
+                        headers=list(message.headers),
+                    )
                 )
-                for message in messages
-            ]
+                if turn is not None:
+                    await turn.share()
             if sent:
-                await asyncio.gather(*sent)
+                durable = asyncio.gather(*sent)
+                await (durable if turn is None else turn.until(durable))

@@ -12,20 +12,17 @@ from backchannel_processors.errors import MissedRecordsError, StateError
 from backchannel_processors.log_kafka import LogReader
 from backchannel_processors.outbox_kafka import Message, Outbox
 from backchannel_processors.states import Entry
+from backchannel_processors.turn import Turn
 
 __all__ = [
-    "LOOK_AGAIN_S",
-    "Alarm",
     "Backlog",
     "Checkpoint",
     "Commit",
     "Owned",
     "Pace",
     "Tools",
-    "Turn",
     "admits",
     "begin",
-    "pause",
     "write_checkpoints",
 ]
 
@@ -44,12 +41,9 @@ _WAITED_US = 1_000_000
 _BACKLOG_OVER_US = 500_000
 """So long after the last record that had waited nothing waits any more."""
 
-LOOK_AGAIN_S = 0.5
+_LOOK_AGAIN_S = 0.5
 """What waits for its pace is looked at again after this time at the latest: the backlog that it
 waits for may be over by then."""
-
-_TURN_US = 5_000
-"""How long a task keeps the event loop for itself while it takes records."""
 
 
 class Owned(Protocol):
@@ -83,6 +77,10 @@ class Tools:
     """What an agent works with."""
 
     outbox: Outbox
+    """For rows and states: much, and nobody waits for it."""
+    express: Outbox
+    """For what alerts wait for. A producer has one request to a broker on its way at a time, so
+    one of its own: a checkpoint may be megabytes."""
     reader: LogReader
     commit: Commit
     backlog: Backlog
@@ -110,6 +108,11 @@ class Pace:
             due_us = max(due_us, self._rested_us)
         return max(0, due_us - self._clock.monotonic_us()) / 1_000_000
 
+    async def due(self) -> None:
+        """Waits until it is due."""
+        while (wait_s := self.wait_s) > 0:  # noqa: ASYNC110 -- time alone makes it due
+            await asyncio.sleep(min(wait_s, _LOOK_AGAIN_S))
+
     def done(self, started_us: int, *, cost_us: int | None = None, linger_s: float = 0.0) -> None:
         """Notes that it has been done, begun at the monotonic ``started_us``.
 
@@ -125,34 +128,6 @@ class Pace:
     def hurry(self) -> None:
         """Makes it due now."""
         self._due_us = self._rested_us = 0
-
-
-class Turn:
-    """One task's turn on the event loop, which it shares with the others when it takes long."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._began_us = clock.monotonic_us()
-
-    async def share(self) -> None:
-        """Lets others go on if this turn has been long."""
-        if self._clock.monotonic_us() - self._began_us > _TURN_US:
-            await asyncio.sleep(0)
-            self._began_us = self._clock.monotonic_us()
-
-
-class Alarm:
-    """Calls somebody later, once: a new time replaces the old one."""
-
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._timer: asyncio.TimerHandle | None = None
-
-    def set(self, wait_s: float) -> None:
-        """Sets the time."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(wait_s, self._wake)
 
 
 async def begin(tools: Tools, topic: str, owned: dict[int, Owned]) -> dict[int, int]:
@@ -203,6 +178,7 @@ async def admits(tools: Tools, topic: str, partition: int, state: Owned, offset:
 
 async def write_checkpoints(
     tools: Tools,
+    turn: Turn,
     source: str,
     changelog: str,
     news: Iterable[Message],
@@ -213,22 +189,14 @@ async def write_checkpoints(
     Each step is durable before the next one begins: news and states, how far everything has come,
     the commit, and last what may be forgotten.
     """
-    first, second, third = list(news), [], []
+    first, second, third = list(news), list[Message](), list[Message]()
     for partition, ((states, meta, gone), _) in checkpoints.items():
-        first += _messages(changelog, partition, states)
-        second += _messages(changelog, partition, [meta])
-        third += _messages(changelog, partition, gone)
-    await tools.outbox.post(first)
-    await tools.outbox.post(second)
-    await tools.commit(source, {partition: at for partition, (_, at) in checkpoints.items()})
-    await tools.outbox.post(third)
-
-
-def _messages(topic: str, partition: int, entries: Iterable[Entry]) -> list[Message]:
-    return [Message(topic, partition, value, key) for key, value in entries]
-
-
-async def pause(seconds: float) -> None:
-    """Sleeps, and not at all for 0."""
-    if seconds > 0:
-        await asyncio.sleep(seconds)
+        for messages, entries in ((first, states), (second, (meta,)), (third, gone)):
+            for key, value in entries:
+                messages.append(Message(changelog, partition, value, key))
+                await turn.share()
+    await tools.outbox.post(first, turn)
+    await tools.outbox.post(second, turn)
+    offsets = {partition: at for partition, (_, at) in checkpoints.items()}
+    await turn.until(tools.commit(source, offsets))
+    await tools.outbox.post(third, turn)

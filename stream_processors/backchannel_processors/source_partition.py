@@ -552,7 +552,8 @@ class SourcePartition:
         yielded: records may be taken in between. None is older than ``next_offset`` is at the call;
         so a ``notice`` of that moment may follow the last of them.
 
-        Fast only: those that an alert rule watches, in brief; they are told in full later.
+        Fast only: those that an alert rule watches, in brief, which wait for nothing; they are told
+        in full as well.
         """
         self._fold()
         if self.next_offset <= self._ahead_offset:
@@ -566,9 +567,7 @@ class SourcePartition:
         for series in list(waiting):
             if series not in waiting:
                 continue  # told by another flush meanwhile
-            self._unsent_fast.pop(series, None)
-            if not fast_only:
-                del self._unsent[series]
+            del waiting[series]
             series.settle()
             yield Partial(
                 series.name,

@@ -1,7 +1,7 @@
 """The windows agent: records of ``chat.events`` in, partials out, its state on a changelog."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from backchannel.events import partition_of
@@ -16,19 +16,16 @@ from backchannel_processors.partials import Notice, Partial, encode_bundle
 from backchannel_processors.rules import Rules
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import (
-    LOOK_AGAIN_S,
-    Alarm,
     Checkpoint,
     Pace,
     Tools,
-    Turn,
     admits,
     begin,
-    pause,
     write_checkpoints,
 )
 from backchannel_processors.source_partition import Record, SourcePartition, WindowRules
 from backchannel_processors.topics import WINDOWS_CHANGELOG
+from backchannel_processors.turn import Turn
 from backchannel_processors.watch import ProgressWatch
 
 __all__ = ["WindowsAgent"]
@@ -58,14 +55,15 @@ class WindowsAgent:
         self._idle_check_s = settings.idle_check_s
         self._parts: dict[int, SourcePartition] = {}
         self._open = False
+        self._watched = asyncio.Event()
+        """Something came that alert rules may watch."""
         self._news = asyncio.Event()
         self._thawed = asyncio.Event()
         self._thawed.set()
+        self._telling_ahead = asyncio.Lock()
         self._writing = asyncio.Lock()
-        self._alarm = Alarm(self._news.set)
         self._assignments = 0
         self._fast = Pace(settings.fast_flush_s, tools.clock, tools.backlog)
-        self._fast_s = settings.fast_flush_s
         self._full = Pace(settings.flush_s, tools.clock, tools.backlog)
         self._saved = Pace(settings.checkpoint_s, tools.clock, tools.backlog)
         self._watch = ProgressWatch(self.topic)
@@ -74,8 +72,6 @@ class WindowsAgent:
         self._lag = Lag()
         self._newest_us = 0
         """When the broker had the newest record that was taken."""
-        self._built_us = 0
-        """Monotonic time at which what is being written was ready to be."""
 
     async def open(self, partitions: set[int]) -> None:
         """Takes over partitions: restores their states, commits where they go on.
@@ -107,6 +103,7 @@ class WindowsAgent:
         self._parts = parts
         self._open = True
         self._full.hurry()
+        self._watched.set()
         self._news.set()
 
     @property
@@ -152,15 +149,17 @@ class WindowsAgent:
         """Gives the partitions back, with everything written; nothing is written afterwards."""
         self._open = False
         self._assignments += 1
-        async with self._writing:
+        async with self._writing, self._telling_ahead:
             if self._parts:
-                await self._write(notices=True)
+                await self._write(Turn(self._tools.clock, patient=True), notices=True)
             self._parts = {}
 
     async def take(self, many: Sequence[Received]) -> None:
-        """Takes the next records of a partition."""
-        turn = Turn(self._tools.clock)
+        """Takes the next records of its partitions."""
+        turn, assignment = Turn(self._tools.clock), self._assignments
         for received in many:
+            if not self._open or assignment != self._assignments:
+                return  # the rest is read again, from where the states are then
             await self._take_one(received)
             await turn.share()
 
@@ -179,39 +178,55 @@ class WindowsAgent:
         part.take(record, self._tools.clock.now_us())
         self._lag.took(received.partition, record.broker_time_us)
         self._tools.backlog.took(record.broker_time_us)
+        self._watched.set()
         self._news.set()
 
     async def run(self) -> None:
         """Tells what changes, for ever."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tell_ahead())
             tasks.create_task(self._tell())
             tasks.create_task(self._follow_silence())
 
+    async def _tell_ahead(self) -> None:
+        """Tells what alert rules watch, in brief, whatever is being told or written beside it: a
+        state says by its offset how new it is, so the order in which they arrive is of no matter.
+        """
+        while True:
+            await self._watched.wait()
+            await self._fast.due()
+            linger_s = self._linger_s()
+            self._watched.clear()
+            async with self._telling_ahead:
+                if not self._open:
+                    continue
+                started_us, turn = self._tools.clock.monotonic_us(), Turn(self._tools.clock)
+                news = await self._partials(turn, fast_only=True, notices=False)
+                await self._tools.express.post(news, turn)
+                self._fast.done(started_us, cost_us=turn.spent_us, linger_s=linger_s)
+
     async def _tell(self) -> None:
+        """Tells all that changed, and writes the states whenever it is time."""
         while True:
             await self._news.wait()
-            # What comes in this time travels together.
-            await pause(max(self._fast_s, self._fast.wait_s))
+            await self._full.due()
             linger_s = self._linger_s()
             self._news.clear()
-            if not self._open:
-                continue
             async with self._writing:
+                if not self._open:
+                    continue
                 started_us = self._tools.clock.monotonic_us()
-                done = [self._fast]
-                if self._full.wait_s > 0:
-                    await self._post_partials(fast_only=True)
-                elif self._saved.wait_s > 0:
-                    done += [self._full]
-                    await self._post_partials(fast_only=False)
+                turn = Turn(self._tools.clock, patient=True)
+                done = [self._full]
+                if self._saved.wait_s > 0:
+                    await self._post_partials(turn)
                 else:
-                    done += [self._full, self._saved]
-                    await self._write(notices=True)
+                    done += [self._saved]
+                    await self._write(turn, notices=True)
                 for pace in done:
-                    # To wait until Kafka has it costs nothing.
-                    pace.done(started_us, cost_us=self._built_us - started_us, linger_s=linger_s)
+                    pace.done(started_us, cost_us=turn.spent_us, linger_s=linger_s)
             if any(part.has_news for part in self._parts.values()):
-                self._alarm.set(min(self._full.wait_s or self._saved.wait_s, LOOK_AGAIN_S))
+                self._news.set()  # it is still to be written
 
     def _linger_s(self) -> float:
         """How long to collect what changes: longer when the stream is behind."""
@@ -231,6 +246,7 @@ class WindowsAgent:
             async with self._writing:
                 if parts is not self._parts or not self._open:
                     continue
+                turn = Turn(self._tools.clock, patient=True)
                 self._watch.look({n: (p.next_offset, ends[n]) for n, p in parts.items()})
                 # Nothing is taken until the new time is durable: it decides what is late.
                 self._thawed.clear()
@@ -240,41 +256,53 @@ class WindowsAgent:
                         for partition, part in parts.items()
                     ]
                     if any(moved):
-                        await self._write(notices=False)
+                        await self._write(turn, notices=False)
                 finally:
                     self._thawed.set()
-                await self._post_partials(fast_only=False)
+                await self._post_partials(turn)
             self._tell_loss()
 
-    async def _post_partials(self, *, fast_only: bool) -> None:
-        news = self._partials(fast_only=fast_only, notices=not fast_only)
-        if not fast_only:
-            news += self._closed()
-        self._built_us = self._tools.clock.monotonic_us()
-        await self._tools.outbox.post(news)
+    async def _post_partials(self, turn: Turn) -> None:
+        news = await self._partials(turn, fast_only=False, notices=True)
+        await self._tools.outbox.post([*news, *self._closed(self._parts)], turn)
 
-    async def _write(self, *, notices: bool) -> None:
-        """Tells everything and writes a checkpoint of every partition that has news."""
-        closed, news = self._closed(), self._partials(fast_only=False, notices=notices)
+    async def _write(self, turn: Turn, *, notices: bool) -> None:
+        """Tells everything and writes a checkpoint of every partition that has news.
+
+        Records are taken meanwhile. What holds for each partition:
+
+        - the offset that is committed, what is closed by then and how far time has come are of one
+          moment; what was told is of that moment or a newer one, and so are the states,
+        - a conversation's end is durable before any state: its own may be written over with what
+          it became after its silence,
+        - what is told and the states are durable before the offset, and what is forgotten goes
+          last (``write_checkpoints``).
+        """
+        news = await self._partials(turn, fast_only=False, notices=notices)
+        closed: list[Message] = []
         checkpoints: dict[int, tuple[Checkpoint, int]] = {}
         for partition, part in self._parts.items():
             if part.has_news:
-                states, meta, gone = part.checkpoint()
-                checkpoints[partition] = ((list(states), meta, list(gone)), part.next_offset)
-        self._built_us = self._tools.clock.monotonic_us()
-        # Its state may be written over with what the conversation became after its silence.
-        await self._tools.outbox.post(closed)
-        await write_checkpoints(self._tools, self.topic, WINDOWS_CHANGELOG.name, news, checkpoints)
+                closed += self._closed([partition])
+                checkpoints[partition] = (part.checkpoint(), part.next_offset)
+                await turn.share()
+        await self._tools.outbox.post(closed, turn)
+        await write_checkpoints(
+            self._tools, turn, self.topic, WINDOWS_CHANGELOG.name, news, checkpoints
+        )
 
-    def _partials(self, *, fast_only: bool, notices: bool) -> list[Message]:
+    async def _partials(self, turn: Turn, *, fast_only: bool, notices: bool) -> list[Message]:
         """Returns the records with what changed, for every merge partition."""
         by_partition: dict[int, list[Partial]] = {}
         told: list[Notice] = []
         for part in self._parts.values():
-            for partial in part.flush(fast_only=fast_only):
-                by_partition.setdefault(self._partition(partial), []).append(partial)
+            changed = part.flush(fast_only=fast_only)
+            # Of this moment: what is told is as new as that at least.
             if notices and (notice := part.notice()) is not None:
                 told.append(notice)
+            for partial in changed:
+                by_partition.setdefault(self._partition(partial), []).append(partial)
+                await turn.share()
         if told:
             for partition in range(self._merge_partitions):
                 by_partition.setdefault(partition, [])
@@ -286,13 +314,14 @@ class WindowsAgent:
                 last = start + _PARTIALS_PER_RECORD >= len(partials)
                 value = encode_bundle(chunk, told if last else [])
                 messages.append(Message(PARTIALS.name, partition, value))
+                await turn.share()
         return messages
 
-    def _closed(self) -> list[Message]:
+    def _closed(self, sources: Iterable[int]) -> list[Message]:
         """Returns the records with the conversations that were closed."""
         messages: list[Message] = []
-        for source, part in self._parts.items():
-            rows = part.closed()
+        for source in sources:
+            rows = self._parts[source].closed()
             for start in range(0, len(rows), _CONVERSATIONS_PER_RECORD):
                 sealed = seal_closed(rows[start : start + _CONVERSATIONS_PER_RECORD])
                 partition = source % self._merge_partitions

@@ -127,8 +127,10 @@ class _Worker:
         await control.start()
         self._look()
         lease = Lease(self._settings.session_timeout_s * _LEASE_SHARE, SYSTEM_CLOCK)
-        outbox = Outbox(options, lease)
-        tools = Tools(outbox, reader, lambda *args: group.commit(*args), Backlog(SYSTEM_CLOCK))
+        outbox, express = Outbox(options, lease), Outbox(options, lease)
+        tools = Tools(
+            outbox, express, reader, lambda *args: group.commit(*args), Backlog(SYSTEM_CLOCK)
+        )
         windows = WindowsAgent(tools, self._window_rules(), self._settings, merge_partitions=merges)
         merge = MergeAgent(tools, self._merge_rules(sources, merges), self._settings)
         self._agents = (windows, merge)
@@ -158,6 +160,7 @@ class _Worker:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(_vital(lease.keep()))]
             await outbox.start()
+            await express.start()
             await self._tell_rules(outbox)
             running += [
                 tasks.create_task(_vital(work))
@@ -184,6 +187,7 @@ class _Worker:
                     each.cancel()
                 await group.stop()
                 await outbox.stop()
+                await express.stop()
                 await control.stop()
                 await reader.stop()
         self._log.info("worker_stopped")

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import in_the_bot, in_the_client, in_the_sink, in_the_stream, recovery, whole
+from benchmarks import (
+    alert_way,
+    in_the_bot,
+    in_the_client,
+    in_the_sink,
+    in_the_stream,
+    recovery,
+    whole,
+)
 from benchmarks.beside_peers import peer_table
 from benchmarks.results import Result, show, write
 
@@ -22,6 +30,7 @@ BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
     "produce": in_the_bot.produce,
     "windows": in_the_stream.windows,
     "recovery": recovery.recovery,
+    "alert_way": alert_way.alert_way,
     "sink": in_the_sink.sink,
     "whole": whole.whole,
 }

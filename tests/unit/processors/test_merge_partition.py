@@ -219,6 +219,29 @@ def test_states_ahead_of_the_checkpoint_are_told_only_when_the_rest_has_caught_u
     assert log == []
 
 
+def test_what_is_taken_while_a_checkpoint_is_written_counts_once() -> None:
+    part, again = empty(), empty()
+    take(part, partial(3, 5), partial(3, 1, source=1))
+    states, meta, gone = part.checkpoint()
+    take(part, partial(4, 7, source=1))
+    again.restore([*states, meta, *gone], NOON_US)
+    assert again.next_offset == 1
+    assert not list(again.rows(BASE_S, NOON_US)), "a sum that is of no point in the log"
+    take(again, partial(4, 7, source=1))
+    assert one(again.rows(BASE_S, NOON_US)) == one(part.rows(BASE_S, NOON_US))
+
+
+@pytest.mark.parametrize(("untold", "is_let_go"), [(MINUTE, False), (MINUTE + 180, True)])
+def test_a_window_is_let_go_of_when_its_own_rows_were_told(untold: int, *, is_let_go: bool) -> None:
+    part, log = empty(), list[Entry]()
+    take(part, partial(3, 5))
+    write(part, log)
+    take(part, partial(4, 6, start=untold))
+    take(part, notice(0, MINUTE + 241), notice(1, MINUTE + 241))
+    _, _, gone = part.checkpoint()
+    assert bool(gone) == is_let_go
+
+
 def test_a_forgotten_window_takes_nothing_more() -> None:
     part, log = empty(), list[Entry]()
     take(part, partial(3, 5), notice(0, MINUTE + 241), notice(1, MINUTE + 241))
