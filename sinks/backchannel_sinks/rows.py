@@ -106,7 +106,7 @@ class Rows:
     beside: dict[str, list[bytes]] = field(default_factory=dict)
     """Lines for other tables than that of the feed, by table."""
     event_types: set[bytes] = field(default_factory=set)
-    """Types of the events in the body; ``b""`` for lines that do not begin with theirs."""
+    """Types of the events in the body; ``b""`` for lines that do not begin with one of ours."""
     dead: list[DeadLetter] = field(default_factory=list)
     places: list[bytes] = field(default_factory=list)
     """Lines for ``erased_events``: where each event that is left out stood."""
@@ -369,14 +369,16 @@ def _placed(prefix: bytes, lines: Iterable[bytes]) -> list[bytes]:
 
 
 def _types(lines: Sequence[bytes]) -> set[bytes]:
-    """The types that the lines begin with; ``b""`` when a line begins otherwise."""
+    """The types that the lines begin with; with ``b""`` when a line begins with none of ours."""
     types: set[bytes] = set()
     while lines:
         if not lines[0].startswith(_BEFORE_TYPE):
             return types | {b""}
-        end = lines[0].find(b'"', len(_BEFORE_TYPE)) + 1
-        beginning = lines[0][:end]
-        types.add(beginning[len(_BEFORE_TYPE) : -1])
+        beginning = lines[0][: lines[0].find(b'"', len(_BEFORE_TYPE)) + 1]
+        event_type = beginning[len(_BEFORE_TYPE) : -1]
+        if event_type not in _FIELDS:
+            return types | {b""}  # at most a look for each type that there is
+        types.add(event_type)
         # A record has few types: a look at all that is left for each is quicker than one at each.
         lines = [line for line in lines if not line.startswith(beginning)]
     return types

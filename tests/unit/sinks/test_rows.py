@@ -108,6 +108,13 @@ def test_lines_that_do_not_begin_with_their_type_may_have_any_column() -> None:
         assert (rows.stored, rows.columns) == (len(lines), ())
 
 
+def test_many_types_that_nobody_knows_cost_no_more_than_one() -> None:
+    lines = [b'{"event_type":"t%d"}' % number for number in range(40_000)]
+    rows = event_rows(block(stamped(7, 1, *lines)), ProducerNumbers())
+
+    assert (rows.stored, rows.event_types) == (40_000, {b""})
+
+
 def test_an_unstamped_record_is_judged_line_by_line() -> None:
     raw = record(7, b"\n".join([LINE, b"oops", LINE[:-1] + b',"of_tomorrow":1}']))
     rows = event_rows(block(raw), ProducerNumbers())
