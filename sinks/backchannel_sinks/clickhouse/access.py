@@ -55,6 +55,7 @@ ROLES = {
                 "token_log",
                 "v_billing",
                 "v_burn",
+                "v_burn_windows",
                 "v_cost",
                 "v_cost_by_model",
                 "v_cost_windows",
