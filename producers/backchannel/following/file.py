@@ -68,5 +68,7 @@ def read_text(path: Path, error: type[Exception]) -> str:
     """
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as cause:
-        raise error(f"{path}: cannot be read as UTF-8 text ({type(cause).__name__})") from cause
+    except OSError as cause:
+        raise error(f"{path}: cannot be read: {cause.strerror}") from cause
+    except UnicodeDecodeError as cause:
+        raise error(f"{path}: is no UTF-8 text") from cause

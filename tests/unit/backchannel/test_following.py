@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backchannel.following.file import FollowedFile
+from backchannel.following.file import FollowedFile, read_text
 
 
 def followed(folder: Path) -> FollowedFile[int]:
@@ -57,3 +57,10 @@ def test_there_has_to_be_something_good_to_begin_with(tmp_path: Path) -> None:
     (tmp_path / "number").write_text("five")
     with pytest.raises(ValueError, match="'five'"):
         FollowedFile(tmp_path / "number", int, ValueError)
+
+
+def test_a_file_that_is_no_text_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_bytes(b"\xff\xfe")
+
+    with pytest.raises(ValueError, match="is no UTF-8 text"):
+        read_text(tmp_path / "rules.toml", ValueError)
