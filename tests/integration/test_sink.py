@@ -3,12 +3,14 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from clickhouse_connect.driver.client import Client
 
 from backchannel.events import DEAD_VALUE_BYTES_MAX, Interaction, encode_event, seal
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.integration
 
 
 Sql = Callable[[str], Any]
+FIRST = TopicPartition(EVENTS.name, 0)
 
 
 @dataclass(frozen=True)
@@ -295,28 +298,55 @@ async def test_a_record_on_the_dead_letter_topic_is_never_diverted_again(
     assert sql("SELECT count() FROM dead_letters FINAL") == (1,)
 
 
-async def test_nothing_is_lost_or_doubled_while_clickhouse_is_killed_and_back(
-    private_kafka: Callable[[], BrokerProcess],
-    private_clickhouse: Callable[..., EndpointProcess],
-    sink_factory: SinkFactory,
+async def test_what_kafka_has_removed_is_told_and_the_rest_is_stored(
+    private_kafka: Callable[[], BrokerProcess], clickhouse: ClickHouse, sink_factory: SinkFactory
 ) -> None:
-    endpoint = private_clickhouse()
-    with fresh_database(endpoint.url) as database:
-        bootstrap = private_kafka().bootstrap
-        await prepare(bootstrap, database)
-        sink = sink_factory(bootstrap, database)
+    bootstrap = private_kafka().bootstrap
+    await prepare(bootstrap, clickhouse)
+    sink = sink_factory(bootstrap, clickhouse)
+    async with feeder(bootstrap) as bot:
+        await bot.send(0, 1)
         sink.start()
-        async with feeder(bootstrap) as bot:
-            await bot.send_many(60, 20)
-            await logged(sink, "block_stored")
-            endpoint.kill()
-            await bot.send_many(60, 20)
-            await logged(sink, "clickhouse_lost")
-            endpoint.start()
+        await logged(sink, "block_stored")
+        assert sink.stop() == 0
+        for _ in range(5):
+            await bot.send(0, 1)
+    async with admin_of(bootstrap) as admin:
+        await admin.delete_records({FIRST: RecordsToDelete(before_offset=4)})
+    sink.start()
 
-        with closing(database.client()) as client:
-            await until(lambda: one_row(client, SUMS), bot.ledger.sums)
-            assert one_row(client, PLACES) == (0,)
+    with closing(clickhouse.client()) as client:
+        offsets = "SELECT groupArray(_offset) FROM (SELECT _offset FROM events ORDER BY _offset)"
+        await until(lambda: one_row(client, offsets), ([0, 4, 5],))
+    assert '"records": 3, "event": "records_expired"' in sink.log()
+
+
+async def test_a_log_that_ends_before_what_was_stored_stops_the_sink_with_a_sentence(
+    private_kafka: Callable[[], BrokerProcess], clickhouse: ClickHouse, sink_factory: SinkFactory
+) -> None:
+    bootstrap = private_kafka().bootstrap
+    await prepare(bootstrap, clickhouse)
+    async with AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, group_id="backchannel-sink", enable_auto_commit=False
+    ) as consumer:
+        consumer.assign([FIRST])
+        await consumer.commit({FIRST: 1_000})
+    sink = sink_factory(bootstrap, clickhouse)
+    sink.start()
+
+    assert await asyncio.to_thread(sink.wait, 120) == 1
+    assert "chat.events[0] ends at 0, but 1000 was stored already" in sink.log()
+
+
+@asynccontextmanager
+async def admin_of(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client that may remove records."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 async def test_sigterm_ends_the_sink_in_time_although_clickhouse_hangs(
