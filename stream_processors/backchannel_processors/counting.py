@@ -107,10 +107,8 @@ def _count_interactions(tally: Tally, turns: Sequence[Interaction]) -> None:
     )
     tally.labelled["by_status"] = by_status
     tally.distributions["latency"] = Values(durations, tally.weight)
-    least = nlargest(EXEMPLARS_MAX, durations)[-1]
-    tally.exemplars["slowest"] = _highest(
-        [(us, event_id) for us, event_id in zip(durations, ids, strict=True) if us >= least]
-    )
+    slowest = _of_slowest(durations, ids)
+    tally.exemplars["slowest"] = _highest(slowest)
     if errors:
         _count_errors(tally, [turn for turn in turns if turn.status in FAILED])
     for code in set(codes):
@@ -370,5 +368,16 @@ def _newest(observed: Sequence[Observation]) -> list[tuple[int, str]]:
     return _highest([(each.ts_us, each.event_id) for each in observed])
 
 
+def _of_slowest(durations: Sequence[int], ids: Sequence[str]) -> list[tuple[int, str]]:
+    """Returns those that the slowest ones are among: a few of many."""
+    least = nlargest(EXEMPLARS_MAX, durations)[-1]
+    slow = [(us, event_id) for us, event_id in zip(durations, ids, strict=True) if us >= least]
+    if len(set(slow)) < EXEMPLARS_MAX:
+        return list(zip(durations, ids, strict=True))  # some came more than once
+    return slow
+
+
 def _highest(candidates: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    return nlargest(EXEMPLARS_MAX, candidates)
+    """Returns the highest ones. What came twice stands there once, as if it had come in two
+    batches: a state does not depend on where they were cut."""
+    return nlargest(EXEMPLARS_MAX, set(candidates))
