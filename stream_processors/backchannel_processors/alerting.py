@@ -26,6 +26,7 @@ from backchannel_processors.alert_state import (
     step,
 )
 from backchannel_processors.annotations import EVIDENCE, amount, fill, sql_text
+from backchannel_processors.counters import MergeCounters
 from backchannel_processors.durations import duration_text
 from backchannel_processors.groupings import Dims, series_key
 from backchannel_processors.history import History
@@ -106,12 +107,15 @@ class _Moment:
 class AlertBook:
     """The alerts of the series of one merge partition. Owned by one task at a time."""
 
-    def __init__(self, rules: Rules, *, is_first: bool = True) -> None:
+    def __init__(
+        self, rules: Rules, *, is_first: bool = True, counters: MergeCounters | None = None
+    ) -> None:
+        counters = counters or MergeCounters()
         self.is_first = is_first
         """Of all partitions it is the one that decides what is decided once for everything."""
         self.lag = LagWatch()
-        self.history = History({})
-        self.silence = SilenceWatch()
+        self.history = History({}, counters)
+        self.silence = SilenceWatch(counters)
         self._last: dict[_Place, Alert] = {}
         self._memory: dict[_Place, Memory] = {}
         self._unsaved: dict[_Place, None] = {}
@@ -411,8 +415,6 @@ class AlertBook:
         for alert in alerts:
             if alert.kind not in KINDS:
                 continue
-            if alert.kind == "pipeline":
-                continue  # the notifier's own: it raises and ends it
             place = _Place(alert.rule, alert.grouping, tuple(alert.dims.values()))
             known = self._last.get(place)
             if known is None or alert.transition > known.transition:

@@ -61,3 +61,9 @@ class MergeCounters:
     """Told on ``chat.metrics``."""
     alerts: int = 0
     """Transitions told on ``chat.alerts``."""
+    long_windows_without_room: int = 0
+    """Parts of long windows that were not folded: their rows are marked incomplete."""
+    history_without_room: int = 0
+    """Windows whose series has no past that rules could look back on."""
+    silence_without_room: int = 0
+    """News of series whose silence no rule will notice."""

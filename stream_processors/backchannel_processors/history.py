@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from backchannel_processors.counters import MergeCounters
 from backchannel_processors.frames import Frame
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import Measures
@@ -84,9 +85,10 @@ _decode_began_key = msgspec.json.Decoder(_BeganKey).decode
 class History:
     """The past of the series of one merge partition."""
 
-    def __init__(self, needs: Mapping[str, Needs], *, series_max: int = SERIES_MAX) -> None:
-        self.without_room = 0
-        """Windows that were not folded, for want of room for their series."""
+    def __init__(
+        self, needs: Mapping[str, Needs], counters: MergeCounters, *, series_max: int = SERIES_MAX
+    ) -> None:
+        self._counters = counters
         self._series_max = series_max
         self._stretches: dict[SeriesKey, dict[str, dict[int, _Stretch]]] = {}
         self._began: dict[_BeganKey, int] = {}
@@ -117,7 +119,7 @@ class History:
         by_frame = self._stretches.get(key)
         if by_frame is None:
             if len(self._stretches) >= self._series_max:
-                self.without_room += 1
+                self._counters.history_without_room += 1
                 return
             by_frame = self._stretches[key] = {}
         sums = {name: take(measures) for name, take in self._quantities[grouping].items()}

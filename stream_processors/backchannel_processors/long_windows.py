@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from backchannel.events import WIDTHS_S
+from backchannel_processors.counters import MergeCounters
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import Measures
 from backchannel_processors.partials import VERSION
@@ -68,9 +69,8 @@ class LongWindows:
     KIND = "long"
     """What its keys on the changelog begin with."""
 
-    def __init__(self, origin: str) -> None:
-        self.without_room = 0
-        """Parts that were not folded, for want of room."""
+    def __init__(self, origin: str, counters: MergeCounters) -> None:
+        self._counters = counters
         self._origin = origin
         self._windows: dict[int, dict[int, dict[SeriesKey, _Long]]] = {w: {} for w in FOLDED_S}
         self._count = 0
@@ -147,7 +147,7 @@ class LongWindows:
         long = series.get(key)
         if long is None:
             if self._count >= LONG_STATES_MAX:
-                self.without_room += 1
+                self._counters.long_windows_without_room += 1
                 self._full.add((width_s, start, key[0]))
                 return
             long = series[key] = _Long(Measures())

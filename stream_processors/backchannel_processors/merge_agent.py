@@ -88,7 +88,9 @@ class MergeAgent:
         parts: dict[int, MergePartition] = {}
         for partition in sorted(partitions):
             first = partition_of(series_key("", ()), self._rules.partitions)
-            book = AlertBook(self._rules.alerts, is_first=partition == first)
+            book = AlertBook(
+                self._rules.alerts, is_first=partition == first, counters=self._counters
+            )
             book.restore(_read_alert(value) for _, value in alerts[partition] if value is not None)
             part = parts[partition] = MergePartition(
                 self._rules,
@@ -127,7 +129,13 @@ class MergeAgent:
             counted.received,
             counted.counted,
             {"repeated": counted.repeated, "forgotten": counted.forgotten},
-            further={"rows": counted.rows, "alerts": counted.alerts},
+            further={
+                "rows": counted.rows,
+                "alerts": counted.alerts,
+                "long_windows_without_room": counted.long_windows_without_room,
+                "history_without_room": counted.history_without_room,
+                "silence_without_room": counted.silence_without_room,
+            },
             sizes=held(part.sizes() for part in self._parts.values()),
             partitions=tuple(
                 self._lag.of(self.topic, number, part.next_offset, now_us)

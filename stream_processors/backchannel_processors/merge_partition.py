@@ -163,6 +163,7 @@ _RowKey = tuple[str, int, int, str, Dims]  # origin, width, start, grouping, dim
 @dataclass(slots=True)
 class _Origin:
     name: str
+    counters: MergeCounters
     heard_us: int = 0
     """Wall clock of its newest partial."""
     windows: dict[int, dict[_SeriesKey, _Series]] = field(default_factory=dict)
@@ -171,7 +172,7 @@ class _Origin:
     long: LongWindows = field(init=False)
 
     def __post_init__(self) -> None:
-        self.long = LongWindows(self.name)
+        self.long = LongWindows(self.name, self.counters)
 
 
 class _Meta(msgspec.Struct, frozen=True):
@@ -294,7 +295,7 @@ class MergePartition:
     def _origin_of(self, name: str) -> _Origin:
         origin = self._origins.get(name)
         if origin is None:
-            origin = self._origins[name] = _Origin(name)
+            origin = self._origins[name] = _Origin(name, self._counters)
         return origin
 
     def _touch(self, name: str, start: int, key: _SeriesKey) -> None:

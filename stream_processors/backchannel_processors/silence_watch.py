@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from backchannel_processors.counters import MergeCounters
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import Exemplar
 from backchannel_processors.partials import VERSION
@@ -53,10 +54,10 @@ _decode_key = msgspec.json.Decoder(_Key).decode
 class SilenceWatch:
     """The series of one merge partition that a ``no_data`` rule watches."""
 
-    def __init__(self) -> None:
+    def __init__(self, counters: MergeCounters) -> None:
         self.clock_us = 0
         """How long everything has been read, all in all."""
-        self.without_room = 0
+        self._counters = counters
         self._read_us: int | None = None
         self._seen: dict[SeriesKey, Seen] = {}
         self._saved: dict[SeriesKey, Seen] = {}
@@ -66,7 +67,7 @@ class SilenceWatch:
         """Notes that a series has just been heard of, and its newest event."""
         known = self._seen.get(series)
         if known is None and len(self._seen) >= SEEN_MAX:
-            self.without_room += 1
+            self._counters.silence_without_room += 1
             return
         seen = Seen(self.clock_us, max(newest, known.newest) if known else newest)
         self._seen[series] = seen
