@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import encode_event, open_batch
 from backchannel_processors.observations import read
+from backchannel_processors.topics import APP_ID
 from benchmarks.peers import PEERS, figures_of_java, figures_of_python
 from benchmarks.prefilled import committed, prefilled
 from benchmarks.results import OURS, Result
@@ -25,7 +26,7 @@ from support.worker_process import WorkerProcess
 EVENTS = 1_000_000
 RECORDS = 60_000
 STEP_US = 50
-GROUP = "backchannel-processors"
+GROUP = APP_ID
 PEER_TOPIC = "bench.events"
 PYTHON_PEERS = {
     "faust": "faust_windows",
@@ -61,7 +62,7 @@ async def _rates(home: Path, events: int, each: int) -> dict[str, float]:
         worker = WorkerProcess(kafka, home / "worker.log", {})
         worker.start()
         try:
-            ours = await _worker_rate(kafka, events, each)
+            ours = await _worker_rate(kafka, events, worker)
         finally:
             worker.kill()
         return {OURS: ours, "decode-only": decode, **peers}
@@ -96,17 +97,23 @@ async def _fill_for_peers(kafka: str, events: int) -> None:
             await producer.send(PEER_TOPIC, encode_event(event), key=event.tenant_id.encode())
 
 
-async def _worker_rate(kafka: str, events: int, each: int) -> float:
-    """From the first commit to the last one: starting is not what is measured."""
-    records = events // each
-    first, started = 0, 0.0
-    while True:
-        done = await committed(kafka, GROUP, "chat.events")
-        if done and not started:
-            first, started = done, time.perf_counter()
-        if done >= records:
-            return (done - first) * each / (time.perf_counter() - started)
-        await asyncio.sleep(0.05)
+async def _worker_rate(kafka: str, events: int, worker: WorkerProcess) -> float:
+    """From the moment it has its partitions until all they hold is in windows: every record read
+    and its partials too, with the states of both written. Starting is not what is measured."""
+    await worker.is_at_work()
+    started = time.perf_counter()
+    await _is_read(kafka, "chat.events")
+    await _is_read(kafka, "chat.partials")
+    return events / (time.perf_counter() - started)
+
+
+async def _is_read(kafka: str, topic: str) -> None:
+    """Waits until the workers have committed what stands on a topic now."""
+    async with AIOKafkaConsumer(bootstrap_servers=kafka) as consumer:
+        partitions = [TopicPartition(topic, number) for number in range(12)]
+        ends = await consumer.end_offsets(partitions)
+    while await committed(kafka, GROUP, topic) < sum(ends.values()):
+        await asyncio.sleep(0.2)
 
 
 async def _decode_rate(kafka: str, events: int) -> float:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from backchannel.events import Interaction, SealedBatch, encode_event, seal
+from backchannel.events import Interaction, SealedBatch, encode_event, partition_of, seal
 
 __all__ = ["batches", "interactions"]
 
@@ -47,15 +47,22 @@ def interactions(
 def batches(
     count: int, *, start_us: int, step_us: int, events_a_record: int, partitions: int = 12
 ) -> Iterator[tuple[int, SealedBatch]]:
-    """Yields (partition, sealed batch), the events in time order, dealt out round robin."""
+    """Yields (partition, sealed batch), the events in time order. Those of a conversation go to one
+    partition, as a producer sends them; the last batch of a partition may be a smaller one."""
     pseq = [0] * partitions
-    lines: list[bytes] = []
-    record = 0
+    lines: list[list[bytes]] = [[] for _ in range(partitions)]
+
+    def sealed(partition: int) -> tuple[int, SealedBatch]:
+        pseq[partition] += 1
+        batch = seal(lines[partition], producer_id="bench", pseq=pseq[partition])
+        lines[partition] = []
+        return partition, batch
+
     for event in interactions(count, start_us=start_us, step_us=step_us):
-        lines.append(encode_event(event))
-        if len(lines) == events_a_record:
-            partition = record % partitions
-            record += 1
-            pseq[partition] += 1
-            yield partition, seal(lines, producer_id="bench", pseq=pseq[partition])
-            lines = []
+        partition = partition_of(event.conversation_id, partitions)
+        lines[partition].append(encode_event(event))
+        if len(lines[partition]) == events_a_record:
+            yield sealed(partition)
+    for partition, rest in enumerate(lines):
+        if rest:
+            yield sealed(partition)
