@@ -64,6 +64,7 @@ class WindowsAgent:
         self._writing = asyncio.Lock()
         self._assignments = 0
         self._fast = Pace(settings.fast_flush_s, tools.clock, tools.backlog)
+        self._flush_s = settings.flush_s
         self._full = Pace(settings.flush_s, tools.clock, tools.backlog)
         self._saved = Pace(settings.checkpoint_s, tools.clock, tools.backlog)
         self._watch = ProgressWatch(self.topic)
@@ -201,6 +202,10 @@ class WindowsAgent:
                 if not self._open:
                     continue
                 started_us, turn = self._tools.clock.monotonic_us(), Turn(self._tools.clock)
+                if linger_s > self._flush_s:
+                    # So far behind, all of it is told as often: the state goes out once.
+                    self._fast.done(started_us, cost_us=0)
+                    continue
                 news = await self._partials(turn, fast_only=True, notices=False)
                 await self._tools.express.post(news, turn)
                 self._fast.done(started_us, cost_us=turn.spent_us, linger_s=linger_s)
