@@ -243,6 +243,7 @@ class Sender:
         while (left := accepted - self._intake.taken) > 0:
             if self._intake.under_way_bytes > self._under_way_bytes_max:
                 # What the lanes have cannot be displaced any more, so they do not take much.
+                self._tell_lanes()
                 await self._until(lambda: self._intake.under_way_bytes <= self._under_way_bytes_max)
             self._deal(self._intake.take(min(left, _DEAL_EVENTS)))
             await asyncio.sleep(0)

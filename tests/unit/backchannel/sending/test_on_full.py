@@ -62,6 +62,20 @@ async def test_drop_oldest_keeps_the_newest_events() -> None:
     assert seqs == list(range(1_001 - len(seqs), 1_001))
 
 
+async def test_drop_oldest_sends_all_that_it_held_when_the_broker_comes_late() -> None:
+    # More than lanes may take at once, and all of them are idle.
+    transport = MemoryTransport()
+    transport.away = True
+    async with Producer(
+        transport=transport, buffer_bytes_max=1024 * KB, on_full="drop_oldest"
+    ) as producer:
+        assert all(producer.track(Interaction()) for _ in range(2_000))
+        transport.away = False
+        assert await producer.flush(5) == 0
+
+    assert [event.seq for event in transport.events()] == list(range(1, 2_001))
+
+
 async def test_drop_oldest_gives_up_nothing_that_is_on_its_way() -> None:
     transport = MemoryTransport(1)
     async with Producer(
