@@ -18,6 +18,7 @@ from backchannel.clock import Clock
 from backchannel.sending.drop_watch import DropWatch
 from backchannel.sending.heartbeat import Heartbeat
 from backchannel.sending.intake import Intake
+from backchannel.sending.selector import GivingWay
 from backchannel.sending.sender import Sender
 from backchannel.sending.transport import Transport
 from backchannel.settings import ProducerSettings
@@ -208,11 +209,14 @@ class Senders:
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """Looks addresses up in daemon threads.
+    """Gives way to the bot's threads, and looks addresses up in daemon threads.
 
     asyncio's own way goes through a thread pool, which the end of the interpreter waits for (20 s
     with a resolver that does not answer) and which takes nothing new by then.
     """
+
+    def __init__(self) -> None:
+        super().__init__(GivingWay())
 
     async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
         answer: asyncio.Future[Any] = self.create_future()
