@@ -13,7 +13,7 @@ from backchannel import Producer
 from backchannel.clock import SYSTEM_CLOCK, Clock, ManualClock
 from backchannel.events import Interaction
 from backchannel.events.topics import CONTROL, Topic
-from backchannel_deploy.doctor import Examination, examine
+from backchannel_deploy.doctor import Examination, examine, kafka_checks
 from backchannel_deploy.doctor.clickhouse_checks import check_clickhouse
 from backchannel_deploy.doctor.finding import Finding
 from backchannel_deploy.doctor.kafka_checks import check_kafka
@@ -66,6 +66,18 @@ async def test_a_stack_that_is_well_is_told_so(
     assert {each.subject for each in found.findings if each.verdict == "ok"} >= {
         *("install", "settings", "kafka", "topics", "clickhouse", "migrations", "clock")
     }
+
+
+async def test_a_port_that_takes_connections_and_answers_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kafka_checks, "_STEP_TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        findings = await check_kafka(f"127.0.0.1:{silent.getsockname()[1]}", clock=SYSTEM_CLOCK)
+
+    (told,) = found(findings, "kafka", "wrong")
+    assert "answers nothing" in told
+    assert "TLS" in findings[-1].advice
 
 
 async def test_missing_topics_and_tables_are_told_with_the_command_that_makes_them(

@@ -64,7 +64,17 @@ async def check_kafka(
                 partitions = [TopicPartition(EVENTS.name, number) for number in range(count)]
                 newest = await _newest_records(",".join(reached), dict(security or {}), partitions)
                 findings += _judged_clocks(newest, clock)
-    except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
+    except TimeoutError:
+        findings.append(
+            Finding(
+                "kafka",
+                "wrong",
+                f"Kafka at {kafka} takes connections and answers nothing.",
+                "Does it ask for TLS? BACKCHANNEL_KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL. "
+                "Else it is no Kafka, or it is frozen.",
+            )
+        )
+    except (KafkaError, OSError) as error:
         findings.append(
             Finding(
                 "kafka",
