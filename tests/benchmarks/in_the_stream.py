@@ -102,17 +102,18 @@ async def _worker_rate(kafka: str, events: int, worker: WorkerProcess) -> float:
     and its partials too, with the states of both written. Starting is not what is measured."""
     await worker.is_at_work()
     started = time.perf_counter()
-    await _is_read(kafka, "chat.events")
-    await _is_read(kafka, "chat.partials")
+    await _is_read(kafka, "chat.events", worker)
+    await _is_read(kafka, "chat.partials", worker)
     return events / (time.perf_counter() - started)
 
 
-async def _is_read(kafka: str, topic: str) -> None:
-    """Waits until the workers have committed what stands on a topic now."""
+async def _is_read(kafka: str, topic: str, worker: WorkerProcess) -> None:
+    """Waits until the worker has committed what stands on a topic now."""
     async with AIOKafkaConsumer(bootstrap_servers=kafka) as consumer:
         partitions = [TopicPartition(topic, number) for number in range(12)]
         ends = await consumer.end_offsets(partitions)
     while await committed(kafka, GROUP, topic) < sum(ends.values()):
+        assert worker.is_running, f"the worker ended: {worker.log()[-500:]}"
         await asyncio.sleep(0.2)
 
 
