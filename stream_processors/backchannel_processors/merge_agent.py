@@ -17,7 +17,7 @@ from backchannel_processors.groupings import series_key
 from backchannel_processors.merge_partition import MergePartition, MergeRules
 from backchannel_processors.outbox_kafka import Message
 from backchannel_processors.partials import decode_bundle
-from backchannel_processors.rows import Row, seal_rows
+from backchannel_processors.rows import Row, seal_rows_in_parts
 from backchannel_processors.rules import Rules
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import (
@@ -293,17 +293,18 @@ class MergeAgent:
             for row in _told(part, now_us, widths_s):
                 chunk.append(row)
                 if len(chunk) == _ROWS_PER_RECORD:
-                    messages.append(self._row_message(partition, chunk))
+                    messages += self._sealed(partition, chunk)
                     chunk = []
                 await turn.share()
-            if chunk:
-                messages.append(self._row_message(partition, chunk))
+            messages += self._sealed(partition, chunk)
         return messages
 
-    def _row_message(self, partition: int, rows: Sequence[Row]) -> Message:
+    def _sealed(self, partition: int, rows: Sequence[Row]) -> list[Message]:
         self._counters.rows += len(rows)
-        sealed = seal_rows(rows)
-        return Message(METRICS.name, partition, sealed.value, None, sealed.headers)
+        return [
+            Message(METRICS.name, partition, sealed.value, None, sealed.headers)
+            for sealed in seal_rows_in_parts(rows)
+        ]
 
     async def _post_alerts(self, alerts: Iterable[tuple[int, Alert]]) -> None:
         decided = list(alerts)

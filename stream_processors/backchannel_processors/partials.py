@@ -9,11 +9,14 @@ writes on, and opens only when somebody asks for them. Under load most of them a
 anybody does.
 """
 
+from collections.abc import Iterator, Sequence
+
 import msgspec
 
 from backchannel_processors.errors import StateError
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import Exemplar, Measures
+from backchannel_processors.sealed_lines import RECORD_BYTES_MAX
 
 __all__ = [
     "VERSION",
@@ -23,6 +26,7 @@ __all__ = [
     "Progress",
     "decode_bundle",
     "encode_bundle",
+    "encode_bundles",
     "newest_of",
     "open_measures",
     "seal_measures",
@@ -30,6 +34,8 @@ __all__ = [
 
 VERSION = 4
 """Version of the records on ``chat.partials`` and of the states on the changelogs."""
+
+_PARTIALS_PER_RECORD = 100
 
 
 class Partial(msgspec.Struct, array_like=True, frozen=True):
@@ -126,6 +132,20 @@ def newest_of(sealed: msgspec.Raw) -> Exemplar:
 
 
 _UNREADABLE = "the measures of a partial cannot be read"
+
+
+def encode_bundles(partials: Sequence[Partial], notices: list[Notice]) -> Iterator[bytes]:
+    """Yields the values of as many records as it takes, one at least; notices are in the last."""
+    chunk: list[Partial] = []
+    room = RECORD_BYTES_MAX
+    for partial in partials:
+        size = len(partial.sealed)
+        if chunk and (size > room or len(chunk) == _PARTIALS_PER_RECORD):
+            yield encode_bundle(chunk, [])
+            chunk, room = [], RECORD_BYTES_MAX
+        chunk.append(partial)
+        room -= size
+    yield encode_bundle(chunk, notices)
 
 
 def encode_bundle(partials: list[Partial], notices: list[Notice]) -> bytes:

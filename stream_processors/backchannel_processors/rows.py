@@ -11,9 +11,18 @@ from backchannel_processors import distributions
 from backchannel_processors.distinct import estimated, registers_of
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import SUM_MAX, Measures, bounded, bounded_counts
-from backchannel_processors.sealed_lines import seal_lines
+from backchannel_processors.sealed_lines import seal_in_parts, seal_lines
 
-__all__ = ["Distribution", "Identity", "Row", "Score", "Standing", "row", "seal_rows"]
+__all__ = [
+    "Distribution",
+    "Identity",
+    "Row",
+    "Score",
+    "Standing",
+    "row",
+    "seal_rows",
+    "seal_rows_in_parts",
+]
 
 _COST_MAX = 2**127 - 1
 _PERCENTILES = (500, 900, 950, 990)
@@ -220,6 +229,11 @@ def _content(measures: Measures) -> dict[str, Any]:
 def seal_rows(rows: Sequence[Row]) -> SealedBatch:
     """Returns one record of ``chat.metrics``."""
     return seal_lines(rows, WINDOW_SCHEMA)
+
+
+def seal_rows_in_parts(rows: Sequence[Row]) -> list[SealedBatch]:
+    """Returns records of ``chat.metrics``: one, or more where they are too large for one."""
+    return seal_in_parts(rows, WINDOW_SCHEMA)
 
 
 def _distribution(found: distributions.Distribution) -> Distribution:

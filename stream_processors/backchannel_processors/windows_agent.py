@@ -12,7 +12,7 @@ from backchannel_processors.counters import Counters
 from backchannel_processors.faust_app import Received
 from backchannel_processors.groupings import Dims, series_key
 from backchannel_processors.outbox_kafka import Message
-from backchannel_processors.partials import Notice, Partial, encode_bundle
+from backchannel_processors.partials import Notice, Partial, encode_bundles
 from backchannel_processors.rules import Rules
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import (
@@ -30,7 +30,6 @@ from backchannel_processors.watch import ProgressWatch
 
 __all__ = ["WindowsAgent"]
 
-_PARTIALS_PER_RECORD = 100
 _CONVERSATIONS_PER_RECORD = 100
 _SERIES_CACHED_MAX = 100_000
 _LINGER_SHARE = 0.1
@@ -313,11 +312,8 @@ class WindowsAgent:
                 by_partition.setdefault(partition, [])
         messages: list[Message] = []
         for partition, partials in by_partition.items():
-            for start in range(0, max(1, len(partials)), _PARTIALS_PER_RECORD):
-                chunk = partials[start : start + _PARTIALS_PER_RECORD]
-                # Notices come after everything that they speak of.
-                last = start + _PARTIALS_PER_RECORD >= len(partials)
-                value = encode_bundle(chunk, told if last else [])
+            # Notices come after everything that they speak of.
+            for value in encode_bundles(partials, told):
                 messages.append(Message(PARTIALS.name, partition, value))
                 await turn.share()
         return messages

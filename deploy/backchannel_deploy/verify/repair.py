@@ -13,7 +13,7 @@ from backchannel_deploy.verify.compare import Mismatch
 from backchannel_deploy.verify.log import Log
 from backchannel_deploy.verify.stored import repeats_by_month
 from backchannel_processors.groupings import series_key
-from backchannel_processors.rows import Row, seal_rows
+from backchannel_processors.rows import Row, seal_rows_in_parts
 from backchannel_sinks.block import Block
 from backchannel_sinks.clickhouse.store import ClickHouseStore
 from backchannel_sinks.numbers import ProducerNumbers
@@ -39,9 +39,10 @@ async def send_corrections(log: Log, mismatches: Iterable[Mismatch]) -> int:
             partition = partition_of(series, PARTITIONS)
             by_partition.setdefault(partition, []).append(each.correction)
     sealed = [
-        (partition, seal_rows(chunk))
+        (partition, each)
         for partition, rows in by_partition.items()
         for chunk in _chunks(rows, _ROWS_PER_RECORD)
+        for each in seal_rows_in_parts(chunk)
     ]
     await log.send(
         (METRICS.name, partition, each.value, each.headers) for partition, each in sealed

@@ -1,6 +1,7 @@
 """The small parts: groupings, memories of what was seen, settings, pace, lease, watch."""
 
 import faust
+import msgspec
 import pytest
 
 from backchannel.clock import ManualClock
@@ -11,7 +12,8 @@ from backchannel_processors.errors import MissedRecordsError, StateError
 from backchannel_processors.groupings import Groupings, series_key
 from backchannel_processors.kafka_access import faust_credentials
 from backchannel_processors.lease import EXIT_LEASE_LOST, Lease
-from backchannel_processors.partials import decode_bundle
+from backchannel_processors.partials import Notice, Partial, decode_bundle, encode_bundles
+from backchannel_processors.sealed_lines import RECORD_BYTES_MAX, seal_in_parts
 from backchannel_processors.settings import WorkerSettings
 from backchannel_processors.shell import Backlog, Pace
 from backchannel_processors.topics import CHANGELOGS
@@ -184,3 +186,34 @@ def test_changelogs_are_named_as_faust_names_them() -> None:
         "backchannel-processors-windows-changelog",
         "backchannel-processors-merge-changelog",
     ]
+
+
+def large(number: int, size: int) -> Partial:
+    sealed = msgspec.Raw(msgspec.json.encode("x" * size))
+    return Partial("live", "tenant", (f"t{number}",), 0, 0, number, sealed)
+
+
+def test_partials_of_many_users_do_not_share_a_record_that_kafka_would_refuse() -> None:
+    partials = [large(number, 300_000) for number in range(20)]
+    values = list(encode_bundles(partials, [Notice(0, 1, 0, {})]))
+    bundles = [decode_bundle(value) for value in values]
+
+    assert max(map(len, values)) < 1.1 * RECORD_BYTES_MAX
+    assert [each.dims for bundle in bundles for each in bundle.partials] == [
+        each.dims for each in partials
+    ]
+    assert [len(bundle.notices) for bundle in bundles] == [0] * (len(bundles) - 1) + [1]
+
+
+def test_a_notice_travels_alone_where_nothing_has_changed() -> None:
+    (value,) = encode_bundles([], [Notice(0, 1, 0, {})])
+    assert decode_bundle(value).notices == [Notice(0, 1, 0, {})]
+
+
+def test_rows_are_sealed_into_as_many_records_as_it_takes() -> None:
+    partials = [large(number, 300_000) for number in range(7)]
+    records = seal_in_parts([*partials, large(7, 2 * RECORD_BYTES_MAX)], "s/1")
+
+    assert [each.count for each in records] == [3, 3, 1, 1]
+    assert max(len(each.value) for each in records[:-1]) <= RECORD_BYTES_MAX
+    assert seal_in_parts([], "s/1") == []
