@@ -14,6 +14,14 @@ ALLOWED = {
 """aiokafka comes later, in the sender's own thread: it takes a quarter of a second."""
 
 
+def printed(program: str) -> str:
+    """Returns what a fresh interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
 def test_importing_it_imports_the_standard_library_pydantic_and_nothing_else() -> None:
     program = (
         "import sys\n"
@@ -21,13 +29,9 @@ def test_importing_it_imports_the_standard_library_pydantic_and_nothing_else() -
         "import backchannel\n"
         "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
-    )
-
     strange = {
         name
-        for name in done.stdout.split()
+        for name in printed(program).split()
         if name not in sys.stdlib_module_names and not name.startswith("_sysconfigdata")
     }
     assert strange <= ALLOWED
@@ -42,11 +46,7 @@ def test_importing_it_starts_no_thread_and_opens_nothing() -> None:
         "import backchannel\n"
         "print(threading.active_count(), opened)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
-    )
-
-    assert done.stdout.strip() == "1 []"
+    assert printed(program).strip() == "1 []"
 
 
 def test_importing_it_loads_nothing_that_only_a_made_producer_needs() -> None:
@@ -57,12 +57,8 @@ def test_importing_it_loads_nothing_that_only_a_made_producer_needs() -> None:
         "print(sorted(late & set(sys.modules)),\n"
         "      sorted(name for name in sys.modules if name.startswith('backchannel.sending.')))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
-    )
-
     part = "backchannel.sending."
-    assert done.stdout.strip() == "[] " + repr(
+    assert printed(program).strip() == "[] " + repr(
         [part + name for name in ("intake", "jsonl", "memory", "stats", "transport")]
     )
 
@@ -84,11 +80,7 @@ def test_where_files_have_no_locks_only_what_needs_them_is_refused() -> None:
         "    try: make()\n"
         "    except backchannel.SettingsError as error: print(error)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
-    )
-
-    nothing_dropped, jsonl, spill = done.stdout.splitlines()
+    nothing_dropped, jsonl, spill = printed(program).splitlines()
     assert nothing_dropped == "{}"
     assert "JsonlTransport needs locks" in jsonl
     assert "on_full=spill needs locks" in spill
@@ -103,8 +95,4 @@ def test_importing_it_builds_no_model_and_loads_nothing_that_only_readers_need()
         "print([name for name in late if f'backchannel.events.{name}' in sys.modules],\n"
         "      [name for name, model in EVENT_TYPES.items() if model.__pydantic_complete__])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
-    )
-
-    assert done.stdout.strip() == "[] []"
+    assert printed(program).strip() == "[] []"
