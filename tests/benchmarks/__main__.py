@@ -35,7 +35,8 @@ BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
     "whole": whole.whole,
 }
 """`track` also reports cpu and loop_delay,
-`whole` reports alert_delay, queryable_delay, query, memory and idle_cpu, all of one stack."""
+`whole` reports idle_cpu; at each rate alert_delay, budget_delay, queryable_delay and cpu; query and
+memory; all of one stack."""
 
 
 def main() -> None:

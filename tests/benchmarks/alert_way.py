@@ -12,22 +12,20 @@ import contextlib
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from itertools import pairwise
 from pathlib import Path
 
 import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from backchannel import Producer, ProducerSettings
-from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events import Alert, Interaction, SealedBatch
-from backchannel.events.topics import ALERTS, EVENTS, PARTIALS
-from backchannel.sending.kafka import KafkaTransport
+from backchannel import Producer
+from backchannel.events import Alert, Interaction
+from backchannel.events.topics import ALERTS, EVENTS, PARTIALS, PARTITIONS
 from backchannel_processors.settings import WorkerSettings
+from benchmarks.load import load
 from benchmarks.prefilled import broker_of
 from benchmarks.results import OURS, Result, percentile
-from benchmarks.traffic import batches
 from support.worker_process import WorkerProcess
 
 __all__ = ["alert_way"]
@@ -38,8 +36,6 @@ EVENTS_EACH = 150
 SETTLE_S = 5.0
 GAP_S = (0.2, 0.6)
 LATEST_S = 30.0
-PARTITIONS = 12
-BATCHES_A_SECOND = 20  # of each partition: the SDK's linger
 DEFAULTS = {
     f"BACKCHANNEL_{name.upper()}": str(WorkerSettings.model_fields[name].default)
     for name in ("session_timeout_s", "idle_check_s", "idle_s", "rows_s_max")
@@ -59,13 +55,13 @@ def alert_way(home: Path, rates: Iterable[int] = RATES) -> Iterable[Result]:
 
 
 async def _at(home: Path, rate: int) -> list[Result]:
-    seconds = SETTLE_S + ALERTS_EACH * (sum(GAP_S) / 2 + 1.0)
     async with _worker(home) as (kafka, worker):
-        start_us = SYSTEM_CLOCK.now_us() + int(rate * seconds * 80)
-        sealed = list(_sealed(rate, seconds, start_us))
-        await asyncio.sleep(max(0, (start_us - SYSTEM_CLOCK.now_us()) / 1e6))
         process = psutil.Process(worker.pid)
-        async with Producer(kafka) as producer, _followed(kafka) as way, _load(kafka, sealed):
+        async with (
+            Producer(kafka) as producer,
+            _followed(kafka) as way,
+            load(kafka, rate, partitions=PARTITIONS),
+        ):
             await asyncio.sleep(SETTLE_S)
             process.cpu_percent()
             traces = [await _trace(producer, way) for _ in range(ALERTS_EACH)]
@@ -88,39 +84,6 @@ async def _worker(home: Path) -> AsyncIterator[tuple[str, WorkerProcess]]:
             yield kafka, worker
         finally:
             worker.kill()
-
-
-def _sealed(rate: int, seconds: float, start_us: int) -> Iterator[tuple[int, int, SealedBatch]]:
-    """Yields when to send, to where, and what."""
-    each = max(1, min(100, rate // PARTITIONS // BATCHES_A_SECOND))
-    step_us = 1_000_000 // rate
-    for number, (partition, batch) in enumerate(
-        batches(int(rate * seconds), start_us=start_us, step_us=step_us, events_a_record=each)
-    ):
-        yield start_us + (number + 1) * each * step_us, partition, batch
-
-
-@contextlib.asynccontextmanager
-async def _load(kafka: str, sealed: list[tuple[int, int, SealedBatch]]) -> AsyncIterator[None]:
-    transport = KafkaTransport(ProducerSettings.load(kafka, arguments={}))
-    await transport.connect()
-
-    async def send() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for at_us, partition, batch in sealed:
-                wait_us = at_us - SYSTEM_CLOCK.now_us()
-                if wait_us > 1_000:
-                    await asyncio.sleep(wait_us / 1e6)
-                tasks.create_task(transport.send(partition, batch))
-
-    sending = asyncio.create_task(send())
-    try:
-        yield
-    finally:
-        sending.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await sending
-        await transport.close()
 
 
 class _Way:

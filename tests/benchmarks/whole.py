@@ -2,34 +2,46 @@
 
 import asyncio
 import contextlib
+import random
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
 from aiokafka import AIOKafkaConsumer
 
 from backchannel import Producer
-from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events import Alert, Interaction
-from benchmarks.results import Result, percentile
-from benchmarks.traffic import interactions
+from backchannel.events import Alert, Interaction, new_event_id
+from backchannel.events.topics import ALERTS as ALERTS_TOPIC
+from backchannel.events.topics import EVENTS
+from benchmarks.load import load
+from benchmarks.results import OURS, Result, percentile
 from support.stack import Stack, eventually
 
-ALERTS = 20
-QUERIED = 30
-LOAD = 2_000  # events a second beside what is measured
+RATES = (2_000, 8_000, 20_000)
+"""Events a second beside what is measured."""
+SETTLE_S = 8.0
+ALERTS = 25
+BUDGETS = 10
+QUERIED = 20
+ASK_EVERY_S = 0.05
+GAP_S = (0.1, 0.5)
+LATEST_S = 20.0
+"""What takes longer stands here with this: at that rate the machine does not keep up."""
+BUDGET_TOKENS = 1_000_000_000  # of a tenant a day: the shipped rule
 IDLE_S = 20.0
 
 
 def whole(home: Path) -> Iterable[Result]:
-    """One stack serves all of it, in this order: idle, alerts, queryable, query, memory."""
+    """One stack serves all of it, in this order: idle, then at each rate alerts, budgets and what
+    can be queried, then queries and memory."""
     stack = Stack(home / "data")
     try:
         stack.start()
         results = _idle_cpu(stack)
-        results += asyncio.run(_under_load(stack))
+        for rate in RATES:
+            results += asyncio.run(_under_load(stack, rate))
         results += _queries(stack)
         results += _memory(stack)
         assert stack.stop() == 0
@@ -38,64 +50,88 @@ def whole(home: Path) -> Iterable[Result]:
     return results
 
 
-async def _under_load(stack: Stack) -> list[Result]:
-    async with Producer(stack.kafka) as producer:
-        load = asyncio.create_task(_load(producer))
-        try:
-            await asyncio.sleep(5)
-            return [*await _alert_delays(stack, producer), *await _queryable(stack, producer)]
-        finally:
-            load.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await load
+async def _under_load(stack: Stack, rate: int) -> list[Result]:
+    partitions = await _partitions(stack.kafka)
+    async with Producer(stack.kafka) as bot, load(stack.kafka, rate, partitions=partitions):
+        await asyncio.sleep(SETTLE_S)
+        roles = _roles(stack)
+        for process in roles.values():
+            process.cpu_percent()
+        alerts_ms = [await _crossed(stack, bot, _slow_turns, "latency") for _ in range(ALERTS)]
+        budgets_ms = [
+            await _crossed(stack, bot, _spent_budget, "token-budget") for _ in range(BUDGETS)
+        ]
+        busy = {name: process.cpu_percent() for name, process in roles.items()}
+        queryable_ms = await _queryable(stack, bot)
+        return [
+            *_delays(f"alert_delay_{rate}", alerts_ms),
+            *_delays(f"budget_delay_{rate}", budgets_ms),
+            *_delays(f"queryable_delay_{rate}", queryable_ms),
+            *(
+                Result(f"cpu_{rate}", OURS, name, percent, "percent")
+                for name, percent in busy.items()
+            ),
+        ]
 
 
-async def _load(producer: Producer) -> None:
-    started, sent = time.perf_counter(), 0
-    while True:
-        batch = interactions(LOAD // 20, start_us=SYSTEM_CLOCK.now_us(), step_us=500, seed=sent)
-        for event in batch:
-            producer.track(event)
-            sent += 1
-        await asyncio.sleep(max(0.0, sent / LOAD - (time.perf_counter() - started)))
+async def _partitions(kafka: str) -> int:
+    async with AIOKafkaConsumer(EVENTS.name, bootstrap_servers=kafka) as consumer:
+        return len(consumer.partitions_for_topic(EVENTS.name) or ())
 
 
-async def _alert_delays(stack: Stack, producer: Producer) -> list[Result]:
-    """From `track()` of the event that crosses to the alert in a plain consumer's hand."""
-    delays_ms: list[float] = []
-    async with AIOKafkaConsumer("chat.alerts", bootstrap_servers=stack.kafka) as consumer:
+def _slow_turns(tenant: str) -> list[Interaction]:
+    return [Interaction(tenant_id=tenant, duration_us=30_000_000, model="m") for _ in range(200)]
+
+
+def _spent_budget(tenant: str) -> list[Interaction]:
+    turn = Interaction(tenant_id=tenant, duration_us=100_000, input_tokens=BUDGET_TOKENS // 2)
+    return [turn, turn.model_copy(update={"event_id": new_event_id()})]
+
+
+async def _crossed(
+    stack: Stack, bot: Producer, turns: Callable[[str], list[Interaction]], rule: str
+) -> float:
+    """Milliseconds from `track()` of the event that crosses to the alert in a plain consumer's
+    hand."""
+    await asyncio.sleep(random.uniform(*GAP_S))
+    tenant = f"crossed-{uuid.uuid4().hex[:8]}"
+    async with AIOKafkaConsumer(ALERTS_TOPIC.name, bootstrap_servers=stack.kafka) as consumer:
         await consumer.seek_to_end()
-        for _ in range(ALERTS):
-            tenant = f"slow-{uuid.uuid4().hex[:8]}"
-            for _ in range(200):
-                producer.track(Interaction(tenant_id=tenant, duration_us=30_000_000, model="m"))
-            crossed = time.perf_counter()
-            async with asyncio.timeout(30):
+        for turn in turns(tenant):
+            bot.track(turn)
+        crossed = time.perf_counter()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LATEST_S):
                 async for record in consumer:
-                    if tenant in Alert.model_validate_json(record.value).dims.values():
-                        break
-            delays_ms.append((time.perf_counter() - crossed) * 1000)
-    return _delays("alert_delay", delays_ms)
+                    alert = Alert.model_validate_json(record.value)
+                    if alert.rule.startswith(rule) and tenant in alert.dims.values():
+                        return (time.perf_counter() - crossed) * 1000
+        return LATEST_S * 1000
 
 
-async def _queryable(stack: Stack, producer: Producer) -> list[Result]:
-    """From `track()` to the first SELECT that finds the event; one SELECT each 10 ms."""
+async def _queryable(stack: Stack, bot: Producer) -> list[float]:
+    """Milliseconds from `track()` to the first SELECT that finds the event."""
     client = stack.client()
 
-    def found(request_id: str) -> bool:
-        answer = client.query(f"SELECT count() FROM events WHERE request_id = '{request_id}'")
+    def found(tenant: str) -> bool:
+        answer = client.query(
+            "SELECT count() FROM events WHERE event_type = 'interaction'"
+            f" AND tenant_id = '{tenant}' AND ts > now() - 600"
+        )
         return bool(answer.result_rows[0][0])
 
     delays_ms: list[float] = []
     for _ in range(QUERIED):
-        request_id = uuid.uuid4().hex
+        tenant = uuid.uuid4().hex
         started = time.perf_counter()
-        producer.track(Interaction(request_id=request_id, tenant_id=request_id))
-        while not await asyncio.to_thread(found, request_id):
-            await asyncio.sleep(0.01)
+        bot.track(Interaction(tenant_id=tenant))
+        while not await asyncio.to_thread(found, tenant):
+            if time.perf_counter() - started > LATEST_S:
+                break
+            await asyncio.sleep(ASK_EVERY_S)
         delays_ms.append((time.perf_counter() - started) * 1000)
     client.close()
-    return _delays("queryable_delay", delays_ms)
+    return delays_ms
 
 
 def _queries(stack: Stack) -> list[Result]:
@@ -116,8 +152,8 @@ def _queries(stack: Stack) -> list[Result]:
 
 def _delays(bench: str, values_ms: list[float]) -> list[Result]:
     return [
-        Result(bench, "backchannel", "p50", percentile(values_ms, 500), "ms"),
-        Result(bench, "backchannel", "p99", percentile(values_ms, 990), "ms"),
+        Result(bench, OURS, "p50", percentile(values_ms, 500), "ms"),
+        Result(bench, OURS, "p99", percentile(values_ms, 990), "ms"),
     ]
 
 
@@ -127,7 +163,7 @@ def _roles(stack: Stack) -> dict[str, psutil.Process]:
 
 def _memory(stack: Stack) -> list[Result]:
     return [
-        Result("memory", "backchannel", name, process.memory_info().rss / 2**20, "MB")
+        Result("memory", OURS, name, process.memory_info().rss / 2**20, "MB")
         for name, process in _roles(stack).items()
     ]
 
@@ -141,6 +177,6 @@ def _idle_cpu(stack: Stack) -> list[Result]:
         process.cpu_percent()
     time.sleep(IDLE_S)
     return [
-        Result("idle_cpu", "backchannel", name, process.cpu_percent(), "percent")
+        Result("idle_cpu", OURS, name, process.cpu_percent(), "percent")
         for name, process in roles.items()
     ]
