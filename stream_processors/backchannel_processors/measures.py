@@ -173,14 +173,27 @@ class Measures(msgspec.Struct, array_like=True):
 
     # -- adding up -------------------------------------------------------------------------------
 
+    @classmethod
+    def brief_of(cls, tallies: Sequence[Tally]) -> "Measures":
+        """Returns ``brief`` of what some events add up to."""
+        measures = cls()
+        measures._take_brief(tallies)
+        measures._bound()
+        return measures
+
     def take(self, tallies: Sequence[Tally]) -> None:
         """Adds events, and keeps the bound on labels: of too many the first by name stay, which
         does not depend on any order."""
+        self._take_brief(tallies)
+        for tally in tallies:
+            self._unite(tally.distinct)
+        _spread(self.components, [tally.components for tally in tallies])
+        self._bound()
+
+    def _take_brief(self, tallies: Sequence[Tally]) -> None:
         for tally in tallies:
             self._take_one(tally)
         _spread(self.distributions, [tally.distributions for tally in tallies])
-        _spread(self.components, [tally.components for tally in tallies])
-        self._bound()
 
     def _take_one(self, tally: Tally) -> None:
         times = tally.weight
@@ -198,7 +211,7 @@ class Measures(msgspec.Struct, array_like=True):
                 if label not in held:
                     held[label] = Score()
                 held[label].take(each, times)
-        self._unite(tally.distinct, tally.exemplars)
+        self._choose(tally.exemplars)
 
     def add(self, other: "Measures") -> None:
         """Adds another state, and keeps the bound on labels."""
@@ -245,13 +258,16 @@ class Measures(msgspec.Struct, array_like=True):
         for name, scores in new.scores.items():
             held = self.scores.setdefault(name, {})
             _exchange_all(held, old.scores.get(name, {}), scores, Score)
-        self._unite(new.distinct, new.exemplars)
+        self._unite(new.distinct)
+        self._choose(new.exemplars)
 
-    def _unite(self, distinct: dict[str, Marks], exemplars: dict[str, list[Exemplar]]) -> None:
+    def _unite(self, distinct: dict[str, Marks]) -> None:
         for name, marks in distinct.items():
             if name not in self.distinct:
                 self.distinct[name] = set()
             unite(self.distinct[name], marks)
+
+    def _choose(self, exemplars: dict[str, list[Exemplar]]) -> None:
         for name, found in exemplars.items():
             known = self.exemplars.get(name)
             if not known:

@@ -128,7 +128,11 @@ class MergeAgent:
             "merge",
             counted.received,
             counted.counted,
-            {"repeated": counted.repeated, "forgotten": counted.forgotten},
+            {
+                "repeated": counted.repeated,
+                "forgotten": counted.forgotten,
+                "brief_without_room": counted.brief_without_room,
+            },
             further={
                 "rows": counted.rows,
                 "alerts": counted.alerts,

@@ -1,16 +1,16 @@
 """The series of one merge partition: the whole state of the merge agent, without I/O.
 
-    bundle ──▶ take ──▶ states by series, window and source; their sum
+    bundle ──▶ take ──▶ states by series, window and source; their sums (``series``)
                           │  rows: windows of every width that changed
                           │  alerts: rules over sliding spans of live 10 s windows
                           │  checkpoint: states and notices, then how far everything has come
                           ▼
               restore ◀── what checkpoints wrote
 
-Of two states of the same series, window and source the one with the higher offset counts: repeats
-and what a frozen process wrote change nothing. Longer windows are sums of the 10 s windows: of
-those that are held, for as long as any of them may change, and of those that were folded into them
-since (``long_windows``).
+Of two full states of the same series, window and source the one with the higher offset counts:
+repeats and what a frozen process wrote change nothing. Longer windows are sums of the 10 s windows:
+of those that are held, for as long as any of them may change, and of those that were folded into
+them since (``long_windows``).
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,6 @@ from itertools import chain
 from typing import NamedTuple
 
 import msgspec
-from msgspec import structs
 
 from backchannel.events import LIVE, WIDTHS_S, Alert, BudgetState
 from backchannel_processors.alerting import STATE_KINDS, AlertBook, Clocks
@@ -34,10 +33,10 @@ from backchannel_processors.partials import (
     Partial,
     Progress,
     newest_of,
-    open_measures,
 )
 from backchannel_processors.rows import Identity, Row, Standing, row
 from backchannel_processors.rules import Rules
+from backchannel_processors.series import Series, Taken
 from backchannel_processors.source_partition import BASE_S
 from backchannel_processors.states import Entry, decode_state, encode_state
 
@@ -67,87 +66,6 @@ class MergeRules:
     """How long a source partition without an owner can hold windows open."""
 
 
-class _Series:
-    """One series in one 10 s window: the states of all sources, and their sum."""
-
-    __slots__ = ("_added", "_newest", "_total", "_waiting", "ahead", "offsets", "parts")
-
-    def __init__(self) -> None:
-        self.parts: dict[int, Partial] = {}
-        self.ahead: dict[int, Partial] = {}
-        """What came in brief since, where it is newer than the part."""
-        self.offsets = 0
-        """Sum over the parts of last offset + 1."""
-        self._added: dict[int, Measures] = {}
-        """What the sum has of each source."""
-        self._waiting: dict[int, None] = {}
-        """Sources that have sent a newer state since."""
-        self._total = Measures()
-        self._newest: Measures | None = None
-        """``newest``, as long as nothing newer has come: of the windows that a rule looks back on
-        only the last one or two change."""
-
-    def take(self, partial: Partial) -> bool:
-        """Puts a state in the place of an older one; says whether it was news."""
-        source, offset = partial.source, partial.last_offset
-        known, ahead = self.parts.get(source), self.ahead.get(source)
-        if known is not None and offset <= known.last_offset:
-            return False
-        if ahead is not None and offset <= ahead.last_offset and partial.is_brief:
-            return False
-        # A copy, since what was decoded holds on to the whole record that it came in.
-        kept = structs.replace(partial, sealed=partial.sealed.copy())
-        self._newest = None
-        if partial.is_brief:
-            self.ahead[source] = kept
-            return True
-        if ahead is not None and offset >= ahead.last_offset:
-            del self.ahead[source]
-        self.parts[source] = kept
-        self._waiting[source] = None
-        self.offsets += offset - (known.last_offset if known else -1)
-        return True
-
-    @property
-    def total(self) -> Measures:
-        """The sum of the states. They are opened and added here, when somebody asks, and not when
-        they come: of the many that replace each other in a second most are never asked for."""
-        for source in self._waiting:
-            old = self._added.get(source, _NOTHING)
-            new = self._added[source] = open_measures(self.parts[source].sealed)
-            if new.contains_labels_of(old):
-                self._total.exchange(old, new)
-            else:
-                self._total = merged(self._added.values())
-        self._waiting.clear()
-        return self._total
-
-    @property
-    def newest(self) -> Measures:
-        """The sum of the newest states, in brief, as some of them may have come: what alert rules
-        look at. Rows are told of ``total``, so that all their measures are of one moment."""
-        if self._newest is None:
-            self._newest = self._add_up_newest()
-        return self._newest
-
-    def _add_up_newest(self) -> Measures:
-        if not self.ahead:
-            return self.total.brief
-        newest = merged((self.total.brief,))
-        for source, partial in self.ahead.items():
-            old = self._added.get(source, _NOTHING).brief
-            new = open_measures(partial.sealed)
-            if not new.contains_labels_of(old):
-                return merged(self._newest_parts())
-            newest.exchange(old, new)
-        return newest
-
-    def _newest_parts(self) -> Iterator[Measures]:
-        for source in {**self.parts, **self.ahead}:
-            partial = self.ahead.get(source)
-            yield open_measures(partial.sealed) if partial else self._added[source].brief
-
-
 class _Held(NamedTuple):
     """Something that a row is the sum of."""
 
@@ -166,7 +84,7 @@ class _Origin:
     counters: MergeCounters
     heard_us: int = 0
     """Wall clock of its newest partial."""
-    windows: dict[int, dict[_SeriesKey, _Series]] = field(default_factory=dict)
+    windows: dict[int, dict[_SeriesKey, Series]] = field(default_factory=dict)
     told: dict[tuple[int, int], int] = field(default_factory=dict)
     """Standing that was published, by width and start."""
     long: LongWindows = field(init=False)
@@ -183,20 +101,9 @@ class _Meta(msgspec.Struct, frozen=True):
 class _PartState(msgspec.Struct, array_like=True, frozen=True):
     v: int
     taken_offset: int
-    """Offset on ``chat.partials`` of the record that it came with."""
-    partial: Partial | None
-    ahead: Partial | None = None
-    """What came in brief since."""
-
-    @property
-    def partials(self) -> list[Partial]:
-        return [each for each in (self.partial, self.ahead) if each is not None]
-
-    @property
-    def reached(self) -> tuple[int, int]:
-        """The higher one of two is the newer one."""
-        offsets = [each.last_offset for each in self.partials]
-        return max(offsets), offsets[0]
+    """Offset on ``chat.partials`` of the last record that changed it. The higher one of two is the
+    newer one."""
+    told: list[Partial]
 
 
 class _NoticeState(msgspec.Struct, array_like=True, frozen=True):
@@ -273,24 +180,28 @@ class MergePartition:
         origin.heard_us = now_us
         if self._is_forgotten(partial.origin, partial.window_start):
             self._counters.forgotten += 1
-        elif not self._put(partial, offset):
-            self._counters.repeated += 1
-        else:
-            self._counters.counted += 1
-            if partial.origin == LIVE:
-                self._book.changed(partial.grouping, partial.dims, newest_of(partial.sealed))
+            return
+        match self._put(partial, offset):
+            case Taken.REPEATED:
+                self._counters.repeated += 1
+            case Taken.NO_ROOM:
+                self._counters.brief_without_room += 1
+            case taken:
+                self._counters.counted += 1
+                if partial.origin == LIVE and taken is Taken.NEWER:
+                    self._book.changed(partial.grouping, partial.dims, newest_of(partial.sealed))
 
-    def _put(self, partial: Partial, offset: int) -> bool:
+    def _put(self, partial: Partial, offset: int) -> Taken:
         origin = self._origin_of(partial.origin)
         start = partial.window_start
         key = (partial.grouping, partial.dims)
-        series = origin.windows.setdefault(start, {}).setdefault(key, _Series())
-        if not series.take(partial):
-            return False
-        self._unsaved[_part_key(partial)] = offset
-        if not partial.is_brief:
-            self._touch(partial.origin, start, key)
-        return True
+        series = origin.windows.setdefault(start, {}).setdefault(key, Series())
+        taken = series.take(partial)
+        if taken >= Taken.KEPT:
+            self._unsaved[_part_key(partial)] = offset
+            if not partial.is_brief:
+                self._touch(partial.origin, start, key)
+        return taken
 
     def _origin_of(self, name: str) -> _Origin:
         origin = self._origins.get(name)
@@ -520,7 +431,7 @@ class MergePartition:
             if series is not None and start * _SECOND_US <= now_us:
                 yield start, series.newest
 
-    def _live(self) -> dict[int, dict[_SeriesKey, _Series]]:
+    def _live(self) -> dict[int, dict[_SeriesKey, Series]]:
         return self._origins[LIVE].windows if LIVE in self._origins else {}
 
     # -- keeping ---------------------------------------------------------------------------------
@@ -554,8 +465,7 @@ class MergePartition:
         series = window.get((key.grouping, key.dims))
         if series is None:
             return None
-        part, ahead = series.parts.get(key.source), series.ahead.get(key.source)
-        return _PartState(VERSION, offset, part, ahead)
+        return _PartState(VERSION, offset, series.told(key.source))
 
     def _notice_states(self) -> Iterator[Entry]:
         for source in self._unsaved_notices:
@@ -576,8 +486,8 @@ class MergePartition:
                     origin.long.fold(
                         start, key, series.total, series.offsets, incomplete=incomplete
                     )
-                    for partial in {**series.ahead, **series.parts}.values():
-                        yield encode_state(_part_key(partial)), None
+                    for source in series.sources:
+                        yield encode_state(_PartKey("part", name, *key, start, source)), None
                 self._incomplete = {each for each in self._incomplete if each[::2] != (name, start)}
             yield from origin.long.let_go(before_us // _SECOND_US, self._untold_long(name))
             held = {(w, start) for w in WIDTHS_S for start in self._starts(origin, w)}
@@ -629,14 +539,14 @@ class MergePartition:
                     continue
                 state = decode_state(value, _PartState)
                 known = parts.get(part_key)
-                if known is None or state.reached >= known.reached:
+                if known is None or state.taken_offset >= known.taken_offset:
                     parts[part_key] = state
             elif kind == LongWindows.KIND:
                 self._origin_of(LongWindows.origin_of(key)).long.restore(key, value)
             elif kind in STATE_KINDS:
                 self._book.restore_entry(kind, key, value)
         for state in parts.values():
-            for partial in state.partials:
+            for partial in state.told:
                 # Also what could be let go of: its past may not have been written yet.
                 self._put(partial, state.taken_offset)
                 self._origins[partial.origin].heard_us = now_us

@@ -1,8 +1,10 @@
 """What the windows agent tells the merge agent, as it stands on ``chat.partials``.
 
-A partial is the whole state of one series in one window from one source partition, never an
-increment: a later one replaces an earlier one, and a repeat changes nothing. A notice says how far
-a source partition has come, so that a window can be closed.
+A partial says what the records of one source partition after one offset and up to another one add
+to one series in one window. A full one begins at the beginning: a later one replaces an earlier
+one. Ahead of it, what alert rules look at comes in brief, most of it as what is new alone. Either
+is a true statement about the log, so a repeat changes nothing, nor does the order in which they
+come. A notice says how far a source partition has come, so that a window can be closed.
 
 The measures of a partial are sealed: JSON as it stands in the record, which the merge agent keeps,
 writes on, and opens only when somebody asks for them. Under load most of them are replaced before
@@ -32,7 +34,7 @@ __all__ = [
     "seal_measures",
 ]
 
-VERSION = 4
+VERSION = 5
 """Version of the records on ``chat.partials`` and of the states on the changelogs."""
 
 _PARTIALS_PER_RECORD = 100
@@ -53,6 +55,8 @@ class Partial(msgspec.Struct, array_like=True, frozen=True):
     """Its measures: see ``seal_measures``."""
     is_brief: bool = False
     """They are ``Measures.brief``: sent ahead for alert rules, and soon followed by all of them."""
+    base_offset: int = -1
+    """They are of the records after this one alone; -1 for all. A full one is of all."""
 
 
 class Progress(msgspec.Struct, array_like=True, frozen=True):

@@ -55,6 +55,13 @@ _FRESH_MAX = 5_000
 _WAITING_MAX = 100
 """Tallies that wait to be added to a series."""
 
+_AHEAD_MAX = 1_000
+"""Tallies of a series that wait to be told ahead; beyond, all of the series is told ahead: that
+costs no more than to add up so many."""
+
+_CUTS_MAX = 10_000
+"""Partials that were cut off and wait to be told ahead; beyond, all of a series is told ahead."""
+
 
 @dataclass(frozen=True, slots=True)
 class WindowRules:
@@ -111,6 +118,8 @@ class _Series:
     """The sum of the cells of one series of one grouping in one window."""
 
     __slots__ = (
+        "ahead",
+        "ahead_offset",
         "dims",
         "grouping",
         "last_offset",
@@ -130,12 +139,60 @@ class _Series:
         self.waiting: list[Tally] = []
         """What its cells have counted since it was last asked for: added up together, which costs
         less than one by one."""
+        self.ahead_offset = -1
+        """Up to where it was told ahead; -1 when all of it is to be told ahead next."""
+        self.ahead: list[Tally] = []
+        """What has come since."""
 
     def settle(self) -> None:
         """Brings ``measures`` up to date."""
         if self.waiting:
             self.measures.take(self.waiting)
             self.waiting = []
+
+    def collect(self, tallies: Sequence[Tally]) -> None:
+        """Keeps what is to be told ahead."""
+        if self.ahead_offset < 0:
+            return
+        self.ahead += tallies
+        if len(self.ahead) > _AHEAD_MAX:
+            self.lose_track()
+
+    def lose_track(self) -> None:
+        """Has all of it told ahead next."""
+        self.ahead_offset = -1
+        self.ahead = []
+
+    def brief(self, source: int) -> Partial:
+        """Returns what is new since the last one of these; the first one has everything."""
+        base_offset, self.ahead_offset = self.ahead_offset, self.last_offset
+        if base_offset < 0:
+            self.settle()
+            return self._partial(source, self.measures.brief, is_brief=True)
+        tallies, self.ahead = self.ahead, []
+        return self._partial(
+            source, Measures.brief_of(tallies), is_brief=True, base_offset=base_offset
+        )
+
+    def full(self, source: int) -> Partial:
+        """Returns everything."""
+        self.settle()
+        return self._partial(source, self.measures)
+
+    def _partial(
+        self, source: int, measures: Measures, *, is_brief: bool = False, base_offset: int = -1
+    ) -> Partial:
+        return Partial(
+            self.name,
+            self.grouping,
+            self.dims,
+            self.start,
+            source,
+            self.last_offset,
+            seal_measures(measures),
+            is_brief,
+            base_offset,
+        )
 
 
 class _Cell:
@@ -276,6 +333,9 @@ class SourcePartition:
         self._unsaved: dict[_Cell, None] = {}
         self._unsent_fast: dict[_Series, None] = {}
         self._unsent: dict[_Series, None] = {}
+        self._cuts: list[Partial] = []
+        """What came before a full partial and was not told ahead yet: to be told ahead by itself,
+        so that what follows upon the full one follows upon what was told ahead as well."""
         self._incomplete: dict[tuple[str, str, int], None] = {}
         self._ahead_offset = -1
         self._changed = False
@@ -533,6 +593,9 @@ class SourcePartition:
         """Has the series of these groupings leave first from now on, and counts the conversations
         that go over these limits."""
         self._rules = replace(self._rules, fast=groupings, limits=tuple(limits))
+        for window in self._origins[LIVE].windows.values():
+            for series in window.series.values():
+                series.lose_track()  # what nobody watched was not collected
         self._conversations.watch(limits)
 
     # -- telling ---------------------------------------------------------------------------------
@@ -552,33 +615,40 @@ class SourcePartition:
         yielded: records may be taken in between. None is older than ``next_offset`` is at the call;
         so a ``notice`` of that moment may follow the last of them.
 
-        Fast only: those that an alert rule watches, in brief, which wait for nothing; they are told
-        in full as well.
+        Fast only: what is new of those that an alert rule watches, in brief, which waits for
+        nothing; they are told in full as well.
         """
         self._fold()
         if self.next_offset <= self._ahead_offset:
             # Some cells contain records that others have still to read again: sums over them
             # would be of no point in the log.
             return iter(())
-        return self._told(fast_only=fast_only)
+        return self._told_ahead() if fast_only else self._told()
 
-    def _told(self, *, fast_only: bool) -> Iterator[Partial]:
-        waiting = self._unsent_fast if fast_only else self._unsent
-        for series in list(waiting):
-            if series not in waiting:
-                continue  # told by another flush meanwhile
-            del waiting[series]
-            series.settle()
-            yield Partial(
-                series.name,
-                series.grouping,
-                series.dims,
-                series.start,
-                self.source,
-                series.last_offset,
-                seal_measures(series.measures.brief if fast_only else series.measures),
-                fast_only,
-            )
+    def _told_ahead(self) -> Iterator[Partial]:
+        cuts, self._cuts = self._cuts, []
+        yield from cuts
+        for series in list(self._unsent_fast):
+            if series in self._unsent_fast:  # not told by another flush meanwhile
+                del self._unsent_fast[series]
+                yield series.brief(self.source)
+
+    def _told(self) -> Iterator[Partial]:
+        for series in list(self._unsent):
+            if series in self._unsent:  # not told by another flush meanwhile
+                del self._unsent[series]
+                self._cut(series)
+                yield series.full(self.source)
+
+    def _cut(self, series: _Series) -> None:
+        """Has what was told ahead end where the full partial ends that is told now."""
+        if not series.ahead:
+            return
+        if len(self._cuts) >= _CUTS_MAX:
+            series.lose_track()
+            return
+        self._cuts.append(series.brief(self.source))
+        self._unsent_fast.pop(series, None)
 
     def _fold(self) -> None:
         """Counts what came since the last flush, into the cells and the sums over them."""
@@ -597,16 +667,17 @@ class SourcePartition:
                 series.waiting += tallies
                 if len(series.waiting) >= _WAITING_MAX:
                     series.settle()
-            self._note_unsent(cell)
+            self._note_unsent(cell, tallies)
         self._fresh.clear()
         self._fresh_count = 0
 
-    def _note_unsent(self, cell: _Cell) -> None:
+    def _note_unsent(self, cell: _Cell, tallies: Sequence[Tally] = ()) -> None:
         for series in cell.series:
             series.last_offset = max(series.last_offset, cell.last_offset)
             self._unsent[series] = None
             if series.name == LIVE and series.grouping in self._rules.fast:
                 self._unsent_fast[series] = None
+                series.collect(tallies)
 
     def closed(self) -> list[ClosedRow]:
         """Returns the conversations that were closed since the last call: to be durable before any

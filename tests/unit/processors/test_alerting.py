@@ -5,6 +5,7 @@ from msgspec import structs
 
 from backchannel.events import LIVE, Alert
 from backchannel_processors.alerting import AlertBook, alert_id
+from backchannel_processors.counters import MergeCounters
 from backchannel_processors.merge_partition import MergePartition, MergeRules
 from backchannel_processors.partials import (
     Bundle,
@@ -15,6 +16,7 @@ from backchannel_processors.partials import (
     seal_measures,
 )
 from backchannel_processors.rules import Rules
+from backchannel_processors.series import TOLD_MAX
 from support.interactions import NOON_US
 from support.rules import NOON, SECOND_US, Series, measures, rule_of
 
@@ -259,9 +261,9 @@ def test_an_alert_is_over_when_time_goes_on_without_the_traffic() -> None:
     assert [(alert.state, alert.value) for alert in part.alerts(NOON_US)] == [("resolved", None)]
 
 
-def in_brief(partial: Partial) -> Partial:
+def in_brief(partial: Partial, *, after: int = -1) -> Partial:
     brief = seal_measures(open_measures(partial.sealed).brief)
-    return structs.replace(partial, sealed=brief, is_brief=True)
+    return structs.replace(partial, sealed=brief, is_brief=True, base_offset=after)
 
 
 def test_rules_look_at_what_came_in_brief() -> None:
@@ -270,9 +272,37 @@ def test_rules_look_at_what_came_in_brief() -> None:
     assert [alert.sample_count for alert in part.alerts(NOON_US)] == [9]
 
 
+def test_what_is_new_is_added_and_waits_for_what_it_follows_upon() -> None:
+    part = merge_partition()
+    hear(part, slow(0, count=1), in_brief(slow(3, count=6), after=1))
+    assert part.alerts(NOON_US) == []
+    hear(part, in_brief(slow(1, count=2), after=0))
+    assert [alert.sample_count for alert in part.alerts(NOON_US)] == [9]
+
+
+def test_a_full_state_closes_the_gap_that_something_lost_has_left() -> None:
+    part = merge_partition()
+    hear(part, slow(0, count=1), in_brief(slow(3, count=6), after=2))
+    hear(part, slow(2, count=3))
+    assert [alert.sample_count for alert in part.alerts(NOON_US)] == [9]
+
+
+def test_more_than_there_is_room_for_in_brief_waits_for_the_full_state() -> None:
+    counters = MergeCounters()
+    rules = MergeRules(sources=1, alerts=Rules((RULE,), "hash"))
+    part = MergePartition(
+        rules, AlertBook(rules.alerts), next_offset=0, now_us=NOON_US, counters=counters
+    )
+    hear(part, *(in_brief(slow(n, count=1), after=n - 1) for n in range(TOLD_MAX + 3)))
+    assert counters.brief_without_room == 3
+    assert [alert.sample_count for alert in part.alerts(NOON_US)] == [TOLD_MAX]
+    hear(part, slow(TOLD_MAX + 2, count=TOLD_MAX + 3))
+    assert counters.received == counters.counted + counters.brief_without_room
+
+
 def test_what_came_in_brief_survives_a_restart() -> None:
     part, again = merge_partition(), merge_partition()
-    hear(part, slow(0, count=1), in_brief(slow(1, count=9)))
+    hear(part, slow(0, count=1), in_brief(slow(1, count=8), after=0))
     states, meta, _ = part.checkpoint()
     again.restore([*states, meta], NOON_US)
     assert [alert.sample_count for alert in again.alerts(NOON_US)] == [9]

@@ -8,7 +8,8 @@ from backchannel.events import Marker, encode_event, seal
 from backchannel_processors.counters import Counters
 from backchannel_processors.errors import StateError
 from backchannel_processors.measures import OTHER
-from backchannel_processors.source_partition import Record
+from backchannel_processors.partials import open_measures
+from backchannel_processors.source_partition import Record, SourcePartition
 from support.interactions import (
     NOON_US,
     RULES,
@@ -199,6 +200,47 @@ def test_what_an_alert_rule_watches_leaves_first() -> None:
     ]
     assert not list(part.flush(fast_only=True))
     assert [each.is_brief for each in part.flush(fast_only=False)] == [False] * 6
+
+
+def ahead(part: SourcePartition) -> list[tuple[int, int, int]]:
+    """What is told ahead: after which offset, up to which one, and how many turns."""
+    told = part.flush(fast_only=True)
+    return [(p.base_offset, p.last_offset, open_measures(p.sealed).count) for p in told]
+
+
+def test_only_what_is_new_is_told_ahead() -> None:
+    part = source(replace(RULES, fast=frozenset(("tenant",))))
+    part.take(record(0, [interaction()] * 3), NOON_US)
+    assert ahead(part) == [(-1, 0, 3)]
+    part.take(record(1, [interaction()]), NOON_US)
+    part.take(record(2, [interaction()]), NOON_US)
+    assert ahead(part) == [(0, 2, 2)]
+
+
+def test_what_is_told_ahead_has_a_cut_where_a_full_state_ends() -> None:
+    part = source(replace(RULES, fast=frozenset(("tenant",))))
+    for offset in range(4):
+        part.take(record(offset, [interaction()]), NOON_US)
+        if offset in (0, 2):
+            list(part.flush(fast_only=offset == 0))
+    assert ahead(part) == [(0, 2, 2), (2, 3, 1)]
+
+
+def test_what_nobody_watched_for_a_while_is_told_whole() -> None:
+    part = source(replace(RULES, fast=frozenset(("tenant",))))
+    for offset, watched in enumerate(("tenant", "", "tenant")):
+        part.watch(frozenset((watched,)), ())
+        part.take(record(offset, [interaction()]), NOON_US)
+        told = ahead(part)
+    assert told == [(-1, 2, 3)]
+
+
+def test_of_many_events_all_of_a_series_is_told_ahead() -> None:
+    part = source(replace(RULES, fast=frozenset(("",))))
+    part.take(record(0, [interaction()]), NOON_US)
+    assert ahead(part) == [(-1, 0, 1)]
+    part.take(record(1, [interaction(tenant_id=f"t{n}") for n in range(1_001)]), NOON_US)
+    assert ahead(part) == [(-1, 1, 1_002)]
 
 
 def test_what_was_told_is_not_told_again() -> None:
