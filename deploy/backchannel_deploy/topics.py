@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from backchannel.clock import Clock
-from backchannel.events.topics import CONTENT, CONTROL, TOPICS, Topic
-from backchannel_processors.topics import SOURCES
+from backchannel.events.topics import CONTROL, EVENTS, PARTITIONS, TOPICS, Topic
+from backchannel_deploy.partitions import as_cut, cut_wrongly, to_grow
+from backchannel_deploy.worker_group import wait_until_no_worker_runs
+from backchannel_processors.topics import CHANGELOGS
 
 __all__ = [
     "Difference",
@@ -32,13 +34,11 @@ __all__ = [
     "partition_counts",
     "read_epochs",
     "topic_settings",
-    "wrongly_cut",
 ]
 
 _WAIT_S = 0.1
 _VISIBLE_TIMEOUT_S = 30
 _EPOCH = "epoch/"
-_GROWING = (SOURCES, (CONTENT.name,))
 
 
 class TopicError(Exception):
@@ -63,8 +63,12 @@ class Topics:
     """What ``ensure_topics`` did and found."""
 
     created: tuple[str, ...]
+    grown: Mapping[str, int]
+    """Topics that were given more partitions, with their new number."""
     differences: tuple[Difference, ...]
     """Settings that an operator may have chosen: told, not changed."""
+    partitions: Mapping[str, int]
+    """Of each topic, as it is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +84,8 @@ class Inspection:
 
 
 def all_topics() -> tuple[Topic, ...]:
-    """Returns every topic there must be: those that the parts meet on, and, where the processors
-    are installed, the changelogs of their states."""
-    try:
-        from backchannel_processors.topics import CHANGELOGS
-    except ModuleNotFoundError:
-        return TOPICS
+    """Returns every topic there must be: those that the parts meet on, and the changelogs of the
+    processors' states."""
     return (*TOPICS, *CHANGELOGS)
 
 
@@ -95,16 +95,21 @@ async def ensure_topics(
     clock: Clock,
     security: Mapping[str, Any] | None = None,
     replication_factor: int = -1,
+    partitions: int = PARTITIONS,
+    at_least: int = 0,
     topics: Sequence[Topic] | None = None,
 ) -> Topics:
     """Creates the topics that are missing; all of them can be used when it returns.
 
     Safe to repeat and to run twice at once. ``replication_factor`` -1 is the broker's default.
+    ``partitions`` is how many the topics get that are counted, where none of them exists yet;
+    ``at_least`` is how many those of events are given where they have fewer.
     ``security`` are aiokafka's connection arguments. ``topics`` must contain ``chat.control``.
 
     Raises:
-        TopicError: a topic has another number of partitions, which can't be mended, or the broker
-            refuses to create one.
+        UserError: partitions are to be added, and workers run.
+        TopicError: topics have numbers of partitions that do not go together, which can't be
+            mended, or the broker refuses to create one.
         aiokafka.errors.KafkaError: Kafka is away, or refuses this user.
     """
     topics = all_topics() if topics is None else topics
@@ -113,12 +118,21 @@ async def ensure_topics(
     await admin.start()
     try:
         existing = await partition_counts(admin, topics)
-        missing = [topic for topic in topics if topic.name not in existing]
+        grown = to_grow(existing, at_least) if at_least else {}
+        await _grow(admin, grown)
+        existing |= grown
+        cut = as_cut(topics, existing, partitions)
+        missing = [topic for topic in cut if topic.name not in existing]
         created = await _create_noted(admin, kafka, options, missing, replication_factor, clock)
-        partitions = await _visible(admin, topics)
-        _check_partitions(topics, partitions)
+        now = await _visible(admin, topics, grown)
+        if wrong := cut_wrongly(topics, now):
+            raise TopicError(
+                f"{'; '.join(wrong)}. Window states live beside the partitions. Where more were to "
+                f"be added to {EVENTS.name}, do it again to the end: stop the workers, then "
+                "backchannel migrate --partitions N."
+            )
         kept = [topic for topic in topics if topic.name in existing]
-        return Topics(tuple(created), tuple(await _differences(admin, kept)))
+        return Topics(tuple(created), grown, tuple(await _differences(admin, kept)), now)
     finally:
         await admin.close()
 
@@ -229,47 +243,25 @@ async def _under_replicated(admin: AIOKafkaAdminClient, names: Iterable[str]) ->
     ]
 
 
-async def _visible(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> dict[str, int]:
-    """Waits until every topic can be used: a broker knows a new one a little later."""
+async def _grow(admin: AIOKafkaAdminClient, grown: Mapping[str, int]) -> None:
+    if grown:
+        # A worker would find events of a partition that its peers do not know of yet.
+        await wait_until_no_worker_runs(admin, "Partitions can be added")
+    for name, count in grown.items():
+        await admin.create_partitions({name: NewPartitions(count)})
+
+
+async def _visible(
+    admin: AIOKafkaAdminClient, topics: Sequence[Topic], grown: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """Waits until every topic can be used, and all of its partitions: a broker knows a new one a
+    little later."""
     async with asyncio.timeout(_VISIBLE_TIMEOUT_S):
         while True:
             partitions = await partition_counts(admin, topics)
-            if len(partitions) == len(topics):
+            if len(partitions) == len(topics) and (grown or {}).items() <= partitions.items():
                 return partitions
             await asyncio.sleep(_WAIT_S)
-
-
-def wrongly_cut(topics: Iterable[Topic], partitions: Mapping[str, int]) -> list[Topic]:
-    """Returns the topics that exist with a number of partitions that can't be worked with.
-
-    More than the usual ones are fine where a topic may grow, together with those that belong to it:
-    ``chat.events`` with the changelog of its windows, and ``chat.content``.
-    """
-    return [
-        topic
-        for topic in topics
-        if (count := partitions.get(topic.name, topic.partitions)) != topic.partitions
-        and not (count > topic.partitions and _has_grown(topic.name, count, partitions))
-    ]
-
-
-def _has_grown(name: str, count: int, partitions: Mapping[str, int]) -> bool:
-    return any(
-        name in group and all(partitions.get(each) == count for each in group) for group in _GROWING
-    )
-
-
-def _check_partitions(topics: Iterable[Topic], partitions: Mapping[str, int]) -> None:
-    wrong = [
-        f"{topic.name} has {partitions[topic.name]}, not {topic.partitions}"
-        for topic in wrongly_cut(topics, partitions)
-    ]
-    if wrong:
-        raise TopicError(
-            f"Topics with another number of partitions: {'; '.join(wrong)}. Window states live "
-            "beside the partitions, so the number is fixed at creation; how more are added says "
-            "docs/sizing.md."
-        )
 
 
 async def _differences(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> list[Difference]:

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 from backchannel import Producer
 from backchannel.events import Alert, Interaction
@@ -117,16 +117,17 @@ class _Way:
 @contextlib.asynccontextmanager
 async def _followed(kafka: str) -> AsyncIterator[_Way]:
     way = _Way()
-    consumers = [AIOKafkaConsumer(bootstrap_servers=kafka, fetch_max_wait_ms=100) for _ in _TOPICS]
+    consumers = [
+        AIOKafkaConsumer(topic, bootstrap_servers=kafka, fetch_max_wait_ms=100) for topic in _TOPICS
+    ]
 
     async def follow(consumer: AIOKafkaConsumer) -> None:
         async for record in consumer:
             way.take(record.topic, record.timestamp, record.value)
 
     async with contextlib.AsyncExitStack() as stack:
-        for topic, consumer in zip(_TOPICS, consumers, strict=True):
+        for consumer in consumers:
             await stack.enter_async_context(consumer)
-            consumer.assign([TopicPartition(topic, number) for number in range(PARTITIONS)])
             await consumer.seek_to_end()
         tasks = [asyncio.create_task(follow(each)) for each in consumers]
         try:

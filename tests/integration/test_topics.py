@@ -9,7 +9,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from backchannel.clock import ManualClock
 from backchannel.events.topics import CONTROL, DEAD, EVENTS, Topic
-from backchannel_deploy.topics import TopicError, Topics, all_topics, ensure_topics, read_epochs
+from backchannel_deploy.topics import TopicError, all_topics, ensure_topics, read_epochs
 from support.broker import BrokerProcess, unique
 
 pytestmark = pytest.mark.integration
@@ -40,7 +40,7 @@ async def test_every_topic_is_created_once_with_its_partitions(
     await ensure_topics(kafka.bootstrap, clock=clock)
     again = await ensure_topics(kafka.bootstrap, clock=clock)
 
-    assert again == Topics((), ())
+    assert (again.created, again.differences) == ((), ())
     found = {each["topic"]: len(each["partitions"]) for each in await admin.describe_topics()}
     assert {each.name: each.partitions for each in all_topics()}.items() <= found.items()
 
@@ -59,6 +59,21 @@ async def test_a_setting_that_differs_is_told_and_left(
         ]
 
 
+async def test_a_chosen_number_of_partitions_is_for_topics_that_are_not_there_yet(
+    private_kafka: Callable[[], BrokerProcess], clock: ManualClock
+) -> None:
+    kafka = private_kafka().bootstrap
+    first = await ensure_topics(kafka, clock=clock, partitions=3)
+    again = await ensure_topics(kafka, clock=clock, partitions=5)
+    grown = await ensure_topics(kafka, clock=clock, partitions=5, at_least=5)
+
+    assert first.partitions == again.partitions
+    counted = {name for name, count in again.partitions.items() if count == 3}
+    assert counted == {each.name for each in all_topics() if each.partitions > 1}
+    assert {name: count for name, count in grown.partitions.items() if count == 5} == grown.grown
+    assert {"chat.events", "chat.content"} < set(grown.grown) < counted
+
+
 async def test_another_number_of_partitions_is_refused_with_the_reason(
     kafka: BrokerProcess, admin: AIOKafkaAdminClient, clock: ManualClock, topic: Topic
 ) -> None:
@@ -66,7 +81,7 @@ async def test_another_number_of_partitions_is_refused_with_the_reason(
     await admin.create_partitions({topic.name: NewPartitions(3)})
     await _until(admin, lambda found: found.get(topic.name) == 3)
 
-    with pytest.raises(TopicError, match=rf"{topic.name} has 3, not 2"):
+    with pytest.raises(TopicError, match=rf"{topic.name} has 3 partitions, not 2"):
         await ensure_topics(kafka.bootstrap, clock=clock, topics=(CONTROL, topic))
 
 

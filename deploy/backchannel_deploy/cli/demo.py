@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,7 +76,8 @@ def demo(
             sink_port=0,
         )
         roles = (command("worker", "--rules", str(rules)), command("sink"))
-        exit_code = run_up(settings, prepare, console, session=session, roles=roles)
+        with_topics = partial(prepare, partitions=settings.new_partitions)
+        exit_code = run_up(settings, with_topics, console, session=session, roles=roles)
     if exit_code or succeeded is None:
         return exit_code or _INTERRUPTED
     if data_dir is not None:

@@ -1,5 +1,6 @@
 """`backchannel up`: the whole stack on this machine."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,10 @@ def up(*, data_dir: Path | None = None) -> int:
     settings = UpSettings() if data_dir is None else UpSettings(data_dir=data_dir)
     console = Console()
     roles = roles_for(settings, console)
-    return run_up(settings, prepare, console, recover=recover, roles=roles)
+    with_topics = partial(
+        prepare, partitions=settings.new_partitions, at_least=settings.partitions or 0
+    )
+    return run_up(settings, with_topics, console, recover=recover, roles=roles)
 
 
 def roles_for(settings: "UpSettings", console: "Console") -> tuple["Role", ...]:

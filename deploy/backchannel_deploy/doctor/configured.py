@@ -25,6 +25,7 @@ _ROLES = (
     ("notifier", "backchannel_sinks.notifier.settings", "NotifierSettings"),
     ("exporter", "backchannel_sinks.prometheus.settings", "ExporterSettings"),
     ("up", "backchannel_deploy.up.settings", "UpSettings"),
+    ("migrate", "backchannel_deploy.partitions", "PartitionSettings"),
     ("erase", "backchannel_deploy.erase.settings", "ErasureSettings"),
 )
 _SECRET = re.compile(r"password|secret|token|salt|(^|_)keys?$", re.IGNORECASE)

@@ -14,14 +14,15 @@ from aiokafka.errors import KafkaError
 from backchannel.clock import Clock
 from backchannel.events import Accepted, open_batch
 from backchannel.events.topics import EVENTS, Topic
+from backchannel_deploy.cli.amounts import counted
 from backchannel_deploy.doctor.finding import Finding
 from backchannel_deploy.erase.retention import PROMISED_DAYS, personal_topics, too_long
+from backchannel_deploy.partitions import cut_wrongly
 from backchannel_deploy.topics import (
     Inspection,
     all_topics,
     inspect_topics,
     topic_settings,
-    wrongly_cut,
 )
 
 __all__ = ["check_kafka"]
@@ -182,12 +183,14 @@ def _judged(found: Inspection, topics: Sequence[Topic]) -> list[Finding]:
         Finding(
             "topics",
             "wrong",
-            f"{topic.name} has {found.partitions[topic.name]} partitions, not {topic.partitions}.",
+            f"{told}.",
             "Window states live beside the partitions of the topics they are made of, so "
-            "all of them must have the same number. Stop the workers, make the topic anew "
-            "with that number, start them again.",
+            "all of them must have the same number. Where more were to be added to "
+            f"{EVENTS.name}, do it again to the end: stop the workers, then backchannel migrate "
+            "--partitions N. Else delete the topic that is wrong, and create it: backchannel "
+            "migrate.",
         )
-        for topic in wrongly_cut(topics, found.partitions)
+        for told in cut_wrongly(topics, found.partitions)
     ]
     findings += [
         Finding(
@@ -202,7 +205,12 @@ def _judged(found: Inspection, topics: Sequence[Topic]) -> list[Finding]:
     if found.under_replicated:
         told = f"A copy is missing or behind: {', '.join(found.under_replicated)}."
         findings.append(Finding("topics", "warning", told, "Is one of the brokers away?"))
-    return findings or [Finding("topics", "ok", f"{len(topics)} topics, all as they should be.")]
+    if findings:
+        return findings
+    told = f"{len(topics)} topics, all as they should be."
+    if count := found.partitions.get(EVENTS.name, 0):
+        told += f" {EVENTS.name} has {counted(count, 'partition')}: so many workers share the work."
+    return [Finding("topics", "ok", told)]
 
 
 def _judged_clocks(newest: Sequence[ConsumerRecord], clock: Clock) -> list[Finding]:

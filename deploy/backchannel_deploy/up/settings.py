@@ -6,7 +6,12 @@ import platformdirs
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from backchannel.events.topics import PARTITIONS
 from backchannel_deploy.broker import default_cache_dir
+from backchannel_deploy.partitions import Partitions
+
+_PARTITIONS = 3
+"""Each partition has batches, states and inserts of its own, and nobody shares the work here."""
 
 
 class UpSettings(BaseSettings):
@@ -30,6 +35,10 @@ class UpSettings(BaseSettings):
     notifier_file: Path | None = None
     """Whom to tell of alerts; without it, ``up`` starts no notifier."""
 
+    partitions: Partitions | None = None
+    """How many the topics are created with; without it 3, and 12 in a Kafka of one's own. Where it
+    is set, ``chat.events`` is given as many if it has fewer."""
+
     # Beside the usual ports (9092, 8123), so that a Kafka or ClickHouse that is there stays alone.
     kafka_port: int = 19092
     kafka_controller_port: int = 19093
@@ -38,6 +47,11 @@ class UpSettings(BaseSettings):
     worker_port: int = 19191
     sink_port: int = 19192
     notifier_port: int = 19193
+
+    @property
+    def new_partitions(self) -> int:
+        """How many partitions topics get that do not exist yet."""
+        return self.partitions or (PARTITIONS if self.kafka else _PARTITIONS)
 
     @property
     def role_ports(self) -> dict[str, int]:

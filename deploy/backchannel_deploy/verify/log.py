@@ -61,7 +61,7 @@ class Log:
 
     async def reach(self) -> list[Reach]:
         """Returns the partitions of ``chat.events``."""
-        partitions = await self._partitions(EVENTS)
+        partitions = await self.partitions(EVENTS)
         beginnings = await self._consumer.beginning_offsets(partitions)
         ends = await self._consumer.end_offsets(partitions)
         committed = await self._committed()
@@ -77,7 +77,7 @@ class Log:
 
     async def ends(self, topics: Iterable[Topic]) -> dict[TopicPartition, int]:
         """Returns for each partition the offset that the next record will get."""
-        partitions = [tp for topic in topics for tp in await self._partitions(topic)]
+        partitions = [tp for topic in topics for tp in await self.partitions(topic)]
         found: dict[TopicPartition, int] = await self._consumer.end_offsets(partitions)
         return found
 
@@ -147,7 +147,8 @@ class Log:
             for each in sent:
                 await each
 
-    async def _partitions(self, topic: Topic) -> list[TopicPartition]:
+    async def partitions(self, topic: Topic) -> list[TopicPartition]:
+        """Returns the partitions of a topic."""
         counts = await partition_counts(self._admin, [topic])
         if topic.name not in counts:
             raise UserError(f"Kafka has no topic {topic.name}. Create it: backchannel migrate")

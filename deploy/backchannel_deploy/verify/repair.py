@@ -8,7 +8,7 @@ from clickhouse_connect.driver.client import Client
 
 from backchannel.clock import Clock
 from backchannel.events.partitioning import partition_of
-from backchannel.events.topics import DEAD, EVENTS, METRICS, PARTITIONS
+from backchannel.events.topics import DEAD, EVENTS, METRICS
 from backchannel_deploy.verify.compare import Mismatch
 from backchannel_deploy.verify.log import Log
 from backchannel_deploy.verify.stored import repeats_by_month
@@ -32,11 +32,12 @@ _RECORDS_PER_BLOCK = 500
 async def send_corrections(log: Log, mismatches: Iterable[Mismatch]) -> int:
     """Sends each window as it should be, with a revision above any of the stream; returns how many.
     The sink stores them like any other; sent again they change nothing."""
+    partitions = len(await log.partitions(METRICS))
     by_partition: dict[int, list[Row]] = {}
     for each in mismatches:
         if each.correction is not None:
             series = series_key(each.identity.grouping, each.identity.dims)
-            partition = partition_of(series, PARTITIONS)
+            partition = partition_of(series, partitions)
             by_partition.setdefault(partition, []).append(each.correction)
     sealed = [
         (partition, each)

@@ -33,7 +33,8 @@ class Overflow:
         self._told: set[str] = set()
 
     def partitions(self) -> int:
-        """Returns how many partitions the topic had when a broker was last there."""
+        """Returns how many partitions the topic had when a broker was last there; 1 as long as none
+        was."""
         return self._spool.partitions()
 
     def note_partitions(self, partitions: int) -> None:

@@ -27,7 +27,6 @@ from pathlib import Path
 from zlib import crc32
 
 from backchannel.events import BATCH_BYTES_MAX, SealedBatch
-from backchannel.events.topics import PARTITIONS
 
 __all__ = ["NoRoomError", "Spool", "Spooled"]
 
@@ -37,6 +36,8 @@ _HEAD = struct.Struct(">4sIIIII")
 """Magic, CRC-32 of all that follows it, partition, events, bytes of headers and of the value."""
 _HEADERS_BYTES_MAX = 16 * 1024
 _LOCK_TRIES = 100
+_UNKNOWN = 1
+"""Partitions as long as no broker has said how many: every topic has a first one."""
 
 
 class NoRoomError(OSError):
@@ -163,12 +164,13 @@ class Spool:
         return found
 
     def partitions(self) -> int:
-        """Returns how many partitions the topic had when a broker was last there."""
+        """Returns how many partitions the topic had when a broker was last there; 1 as long as none
+        was."""
         try:
             text = (self._directory / "partitions").read_text("ascii").strip()
         except (OSError, ValueError):
-            return PARTITIONS
-        return int(text) if text.isdigit() and 0 < int(text) < 100_000 else PARTITIONS
+            return _UNKNOWN
+        return int(text) if text.isdigit() and 0 < int(text) < 100_000 else _UNKNOWN
 
     def note_partitions(self, partitions: int) -> None:
         """Keeps that number for a start without a broker.

@@ -22,7 +22,7 @@ def setting(sources: tuple[Source, ...], role: str, variable: str) -> Setting:
 
 def test_every_role_that_is_installed_shows_its_settings() -> None:
     assert {each.role for each in settings_of(())} == {
-        *("producer", "worker", "sink", "notifier", "exporter", "up", "erase"),
+        *("producer", "worker", "sink", "notifier", "exporter", "up", "migrate", "erase"),
     }
 
 
