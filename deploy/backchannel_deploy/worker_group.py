@@ -1,8 +1,10 @@
 """The workers' consumer group, for what may be done only while none of them runs."""
 
 import asyncio
+from contextlib import suppress
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from backchannel_deploy.cli.amounts import counted
 from backchannel_deploy.errors import UserError
@@ -22,9 +24,12 @@ async def wait_until_no_worker_runs(admin: AIOKafkaAdminClient, why: str) -> Non
         UserError: there are workers still.
         aiokafka.errors.KafkaError: Kafka is away, or refuses this user.
     """
+    members = 0
     for _ in range(round(_PATIENCE_S / _LOOK_AGAIN_S)):
-        if not (members := await _members(admin)):
-            return
+        # The first question after groups makes a fresh Kafka create the place where it keeps them.
+        with suppress(GroupCoordinatorNotAvailableError):
+            if not (members := await _members(admin)):
+                return
         await asyncio.sleep(_LOOK_AGAIN_S)
     raise UserError(
         f"{why} while no worker runs, and {counted(members, 'worker')} of the group {APP_ID} "
