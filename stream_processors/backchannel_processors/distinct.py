@@ -5,27 +5,33 @@ ClickHouse's ``xxHash64`` makes the very same registers; merging is taking the l
 exact in any order. Only the estimate made from them is approximate.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import zlib
+from base64 import b64decode
+from collections.abc import Iterable
+from itertools import compress
 from math import log
 
+import msgspec
 from xxhash import xxh64_intdigest
 
-__all__ = ["PRECISION", "REGISTERS", "Marks", "estimated", "marks_of", "registers_of", "unite"]
+__all__ = ["PRECISION", "REGISTERS", "Marks", "Registers", "marks_of"]
 
 PRECISION = 12
 REGISTERS = 1 << PRECISION
 
 Marks = set[int]
-"""What ids leave behind: register times 64 plus rank. A union of sets runs in C; the rank of a
-register is the highest of its marks."""
+"""What ids leave behind: register times 64 plus rank."""
 
 _REST_BITS = 64 - PRECISION
 _REST = (1 << _REST_BITS) - 1
 _RANK_BITS = 6
 _RANK = (1 << _RANK_BITS) - 1
-_MARKS_MAX = 4 * REGISTERS
-"""Marks beyond this are thinned out to the highest one of each register."""
+_RANK_MAX = _REST_BITS + 1
+_FEW = 64
+"""Marks up to which a set of them is smaller and faster than a byte for every register."""
+_HIGHEST_BITS = int.from_bytes(b"\x80" * REGISTERS, "little")
+_DEFLATE_BITS = -PRECISION  # a window of all registers, and no header
+_INDEXES = tuple(range(REGISTERS))
 _IDS_REMEMBERED = 65_536
 
 
@@ -34,7 +40,7 @@ class _MarkById(dict[str, int]):
 
     def __missing__(self, each: str) -> int:
         hashed = xxh64_intdigest(each.encode())
-        rank = _REST_BITS + 1 - (hashed & _REST).bit_length()
+        rank = _RANK_MAX - (hashed & _REST).bit_length()
         mark = self[each] = hashed >> _REST_BITS << _RANK_BITS | rank
         return mark
 
@@ -51,32 +57,108 @@ def marks_of(ids: Iterable[str]) -> Marks:
     return set(map(_mark_by_id.__getitem__, named))
 
 
-def unite(into: Marks, other: Marks) -> None:
-    """Adds the marks of others."""
-    into |= other
-    if len(into) > _MARKS_MAX:
-        highest = registers_of(into)
-        into.clear()
-        into.update([index << _RANK_BITS | rank for index, rank in highest.items()])
+class Registers:
+    """The highest rank that ids have left in each register.
+
+    Held as marks while they are few, then as a byte for every register. Which of both follows from
+    the ids alone: the same ids make equal states, whatever the order they came in.
+    """
+
+    __slots__ = ("_marks", "_ranks")
+
+    def __init__(self) -> None:
+        self._marks: Marks = set()
+        self._ranks = bytearray()
+        """One for each register, or none at all while marks are enough."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Registers) and (
+            (self._marks, self._ranks) == (other._marks, other._ranks)
+        )
+
+    def take(self, marks: Marks) -> None:
+        """Adds marks."""
+        if not self._ranks:
+            self._marks |= marks
+            if len(self._marks) <= _FEW:
+                return
+            marks, self._marks, self._ranks = self._marks, set(), bytearray(REGISTERS)
+        ranks = self._ranks
+        for mark in marks:
+            rank = mark & _RANK
+            ranks[mark >> _RANK_BITS] = max(ranks[mark >> _RANK_BITS], rank)
+
+    def unite(self, other: "Registers") -> None:
+        """Adds what others have left."""
+        if not other._ranks:
+            self.take(other._marks)
+        elif self._ranks:
+            self._ranks = _higher(self._ranks, other._ranks)
+        else:
+            marks, self._marks, self._ranks = self._marks, set(), bytearray(other._ranks)
+            self.take(marks)
+
+    @property
+    def ranks(self) -> dict[int, int]:
+        """The rank of each register that has one, rising by register."""
+        ranks = self._ranks
+        if ranks:
+            return dict(zip(compress(_INDEXES, ranks), filter(None, ranks), strict=True))
+        return {mark >> _RANK_BITS: mark & _RANK for mark in sorted(self._marks)}
+
+    @property
+    def estimate(self) -> int:
+        """How many ids made them, about: Ertl's estimator, which needs no correction for small or
+        large numbers (O. Ertl, "New cardinality estimation algorithms for HyperLogLog sketches",
+        2017)."""
+        ranks = self._ranks or bytes(self.ranks.values())
+        if not ranks:
+            return 0
+        total = REGISTERS * _tau(1 - ranks.count(_RANK_MAX) / REGISTERS)
+        for rank in range(_REST_BITS, 0, -1):
+            total = 0.5 * (total + ranks.count(rank))
+        empty = REGISTERS - len(ranks) + ranks.count(0)
+        total += REGISTERS * _sigma(empty / REGISTERS)
+        return round(REGISTERS * REGISTERS / (2 * log(2)) / total)
+
+    def pack(self) -> Marks | bytes:
+        """Returns them as what JSON has a type for: ``enc_hook`` of what writes states."""
+        if self._ranks:
+            return zlib.compress(self._ranks, level=1, wbits=_DEFLATE_BITS)
+        return self._marks
+
+    @classmethod
+    def unpack(cls, kind: type, packed: object) -> "Registers":
+        """Returns what was packed: ``dec_hook`` of what reads states.
+
+        Raises:
+            ValueError: it is nothing that was packed.
+        """
+        assert kind is cls
+        registers = cls()
+        if isinstance(packed, str):
+            try:
+                ranks = zlib.decompress(b64decode(packed), _DEFLATE_BITS, REGISTERS)
+            except zlib.error as error:
+                raise ValueError("no registers") from error
+            if len(ranks) != REGISTERS:
+                raise ValueError(f"{len(ranks)} registers")
+            registers._ranks += ranks
+        else:
+            registers._marks = msgspec.convert(packed, Marks)
+        return registers
 
 
-def registers_of(marks: Marks) -> dict[int, int]:
-    """Returns the rank of each register that has one."""
-    return {mark >> _RANK_BITS: mark & _RANK for mark in sorted(marks)}
+def _higher(one: bytearray, other: bytearray) -> bytearray:
+    """Returns the higher one of each two ranks.
 
-
-def estimated(registers: Mapping[int, int]) -> int:
-    """Returns how many ids made the registers, about: Ertl's estimator, which needs no correction
-    for small or large numbers (O. Ertl, "New cardinality estimation algorithms for HyperLogLog
-    sketches", 2017)."""
-    if not registers:
-        return 0
-    ranks = Counter(registers.values())
-    total = REGISTERS * _tau(1 - ranks[_REST_BITS + 1] / REGISTERS)
-    for rank in range(_REST_BITS, 0, -1):
-        total = 0.5 * (total + ranks[rank])
-    total += REGISTERS * _sigma(1 - len(registers) / REGISTERS)
-    return round(REGISTERS * REGISTERS / (2 * log(2)) / total)
+    All at once, as one subtraction of two large numbers: with the highest bit of each byte set
+    beforehand nothing is borrowed across bytes, and where it stays set the first one is not lower.
+    """
+    a, b = int.from_bytes(one, "little"), int.from_bytes(other, "little")
+    not_lower = ((a | _HIGHEST_BITS) - b) & _HIGHEST_BITS
+    of_a = not_lower - (not_lower >> 7)  # all bits of a rank
+    return bytearray((b ^ ((a ^ b) & of_a)).to_bytes(REGISTERS, "little"))
 
 
 def _sigma(x: float) -> float:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from backchannel_processors.distinct import Marks, unite
+from backchannel_processors.distinct import Marks, Registers
 from backchannel_processors.distributions import Distribution, Score, Values
 
 __all__ = [
@@ -86,7 +86,7 @@ class Measures(msgspec.Struct, array_like=True):
     distributions: dict[str, Distribution] = {}
     components: dict[str, Distribution] = {}
     scores: dict[str, dict[str, Score]] = {}
-    distinct: dict[str, Marks] = {}
+    distinct: dict[str, Registers] = {}
     exemplars: dict[str, list[Exemplar]] = {}
     """The highest ones first."""
 
@@ -186,7 +186,8 @@ class Measures(msgspec.Struct, array_like=True):
         does not depend on any order."""
         self._take_brief(tallies)
         for tally in tallies:
-            self._unite(tally.distinct)
+            for name, marks in tally.distinct.items():
+                self._registers(name).take(marks)
         _spread(self.components, [tally.components for tally in tallies])
         self._bound()
 
@@ -258,14 +259,14 @@ class Measures(msgspec.Struct, array_like=True):
         for name, scores in new.scores.items():
             held = self.scores.setdefault(name, {})
             _exchange_all(held, old.scores.get(name, {}), scores, Score)
-        self._unite(new.distinct)
+        for name, registers in new.distinct.items():
+            self._registers(name).unite(registers)
         self._choose(new.exemplars)
 
-    def _unite(self, distinct: dict[str, Marks]) -> None:
-        for name, marks in distinct.items():
-            if name not in self.distinct:
-                self.distinct[name] = set()
-            unite(self.distinct[name], marks)
+    def _registers(self, name: str) -> Registers:
+        if name not in self.distinct:
+            self.distinct[name] = Registers()
+        return self.distinct[name]
 
     def _choose(self, exemplars: dict[str, list[Exemplar]]) -> None:
         for name, found in exemplars.items():

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from backchannel_processors.distinct import Registers
 from backchannel_processors.errors import StateError
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import Exemplar, Measures
@@ -99,11 +100,11 @@ class _Newest(msgspec.Struct, array_like=True):
     newest: Exemplar
 
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=Registers.pack).encode
 _decode = msgspec.json.Decoder(Bundle).decode
 _version = msgspec.json.Decoder(_Versioned).decode
 _decode_newest = msgspec.json.Decoder(_Newest).decode
-_decode_measures = msgspec.json.Decoder(Measures).decode
+_decode_measures = msgspec.json.Decoder(Measures, dec_hook=Registers.unpack).decode
 
 
 def seal_measures(measures: Measures) -> msgspec.Raw:

@@ -8,7 +8,6 @@ import msgspec
 
 from backchannel.events import WINDOW_SCHEMA, SealedBatch, bucket_value
 from backchannel_processors import distributions
-from backchannel_processors.distinct import estimated, registers_of
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import SUM_MAX, Measures, bounded, bounded_counts
 from backchannel_processors.sealed_lines import seal_in_parts, seal_lines
@@ -216,9 +215,9 @@ def _content(measures: Measures) -> dict[str, Any]:
         fields[name] = {
             label: _score(each) for label, each in bounded(scores, distributions.Score).items()
         }
-    for name, marks in measures.distinct.items():
-        registers = fields[name] = registers_of(marks)
-        fields[f"active_{name}"] = estimated(registers)
+    for name, registers in measures.distinct.items():
+        fields[name] = registers.ranks
+        fields[f"active_{name}"] = registers.estimate
     for name in _EXEMPLARS:
         exemplars = measures.exemplars.get(name)
         if exemplars:

@@ -184,12 +184,20 @@ class Series:
             assert full is not None, "it has sent one"
             old = self._added.get(number, _NOTHING)
             new = self._added[number] = open_measures(full.sealed)
-            if new.contains_labels_of(old):
-                self._total.exchange(old, new)
-            else:
-                self._total = merged(self._added.values())
+            if not new.contains_labels_of(old):
+                self._add_up_anew()
+                break
+            self._total.exchange(old, new)
+            new.distinct.clear()  # never taken out again, and most of the memory
         self._waiting.clear()
         return self._total
+
+    def _add_up_anew(self) -> None:
+        fulls = {number: source.full for number, source in self._sources.items() if source.full}
+        self._added = {number: open_measures(full.sealed) for number, full in fulls.items()}
+        self._total = merged(self._added.values())
+        for added in self._added.values():
+            added.distinct.clear()
 
     @property
     def newest(self) -> Measures:

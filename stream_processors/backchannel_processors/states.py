@@ -4,6 +4,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from backchannel_processors.distinct import Registers
 from backchannel_processors.errors import StateError
 from backchannel_processors.partials import VERSION
 
@@ -20,7 +21,7 @@ class _Versioned(Protocol):
 
 _State = TypeVar("_State", bound=_Versioned)
 
-encode_state = msgspec.json.Encoder().encode
+encode_state = msgspec.json.Encoder(enc_hook=Registers.pack).encode
 
 
 def decode_state(value: bytes, kind: type[_State]) -> _State:
@@ -30,7 +31,7 @@ def decode_state(value: bytes, kind: type[_State]) -> _State:
         StateError: another version wrote it, or something that is no worker.
     """
     try:
-        state = msgspec.json.decode(value, type=kind)
+        state = msgspec.json.decode(value, type=kind, dec_hook=Registers.unpack)
     except msgspec.MsgspecError as error:
         raise StateError(_REBUILD.format(found="cannot be read")) from error
     if state.v != VERSION:

@@ -25,7 +25,6 @@ from backchannel.events import (
     seal,
 )
 from backchannel_processors.counting import counted
-from backchannel_processors.distinct import estimated, marks_of, registers_of, unite
 from backchannel_processors.distributions import positions_of
 from backchannel_processors.measures import OTHER, Measures
 from backchannel_processors.observations import read
@@ -183,18 +182,6 @@ def test_exemplars_are_the_slowest_costliest_and_newest_failing() -> None:
     assert found.slowest == (ids[7], ids[6], ids[5])
     assert found.costliest == (ids[0], ids[1], ids[2])
     assert found.failing == (ids[3], ids[2], ids[1])
-
-
-@pytest.mark.parametrize("users", [0, 1, 50, 3_000, 30_000])
-def test_distinct_users_are_estimated_within_five_percent(users: int) -> None:
-    marks = marks_of(f"user-{n}" for n in range(users))
-    assert estimated(registers_of(marks)) == pytest.approx(users, rel=0.05)
-
-
-def test_registers_of_a_union_are_those_of_all_ids() -> None:
-    left, right = marks_of(map(str, range(40_000))), marks_of(map(str, range(30_000, 70_000)))
-    unite(left, right)
-    assert registers_of(left) == registers_of(marks_of(map(str, range(70_000))))
 
 
 def test_a_user_without_a_name_is_nobody() -> None:
