@@ -4,6 +4,8 @@ Any language can do the same: Kafka's own murmur2 over the key's UTF-8, modulo t
 Test vectors stand in ``tests/wire/partitions.json``.
 """
 
+from struct import unpack_from
+
 from backchannel.events.envelope import Envelope
 
 __all__ = ["murmur2", "partition_key", "partition_of"]
@@ -27,8 +29,8 @@ def murmur2(key: bytes) -> int:
     """Returns the 32-bit MurmurHash2 of Kafka (seed 0x9747b28c), unsigned."""
     length = len(key)
     h = 0x9747B28C ^ length
-    for start in range(0, length - 3, 4):
-        k = int.from_bytes(key[start : start + 4], "little") * 0x5BD1E995 & 0xFFFFFFFF
+    for word in unpack_from(f"<{length // 4}I", key):
+        k = word * 0x5BD1E995 & 0xFFFFFFFF
         k = (k ^ k >> 24) * 0x5BD1E995 & 0xFFFFFFFF
         h = (h * 0x5BD1E995 & 0xFFFFFFFF) ^ k
     rest = length & 3

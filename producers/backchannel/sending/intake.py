@@ -202,15 +202,16 @@ class Intake:
 
     def _put(self, key: str, line: bytes, bytes_max: int) -> Literal["ok", "wake", "full"]:
         """Puts a line at the end, if there is room. Only under the lock."""
-        accepted_bytes = self._accepted_bytes + len(line) + EVENT_OVERHEAD_BYTES
-        excess = accepted_bytes - self._settled_bytes - bytes_max
+        size = len(line) + EVENT_OVERHEAD_BYTES
+        excess = self._accepted_bytes + size - self._settled_bytes - bytes_max
         if excess > 0 and not (self._displace and self._make_room(excess)):
             self._dropped["buffer_full"] += 1
             return "full"
-        self._accepted += 1
-        self._accepted_bytes = accepted_bytes
         self._lines.append((key, line))
-        if accepted_bytes < self._wake_at_bytes:
+        # Read again: after any call a finalizer or a signal may have tracked in between.
+        self._accepted += 1
+        self._accepted_bytes += size
+        if self._accepted_bytes < self._wake_at_bytes:
             return "ok"
         self._wake_at_bytes = _NEVER
         return "wake"
@@ -310,16 +311,21 @@ class Intake:
             self._wake_at_bytes = wake_at_bytes
             return False
 
-    def take(self, count_max: int) -> list[Line]:
+    def take(self, count_max: int) -> Sequence[Line]:
         """Takes the oldest lines out, in the order they were offered."""
+        fresh: deque[Line] = deque()
         with self._lock:
-            count = min(count_max, len(self._lines))
+            if len(self._lines) <= count_max:
+                # All of them. No call in between, after which a finalizer might track.
+                lines, self._lines = self._lines, fresh
+                self._taken, self._taken_bytes = self._accepted, self._accepted_bytes
+                return lines
             popleft = self._lines.popleft
-            lines = [popleft() for _ in range(count)]
-            self._taken += count
-            self._taken_bytes += sum(len(line) for _, line in lines)
-            self._taken_bytes += count * EVENT_OVERHEAD_BYTES
-            return lines
+            oldest = [popleft() for _ in range(count_max)]
+            size = sum(len(line) for _, line in oldest) + count_max * EVENT_OVERHEAD_BYTES
+            self._taken += count_max
+            self._taken_bytes += size
+            return oldest
 
     def settle(
         self, events: int, line_bytes: int, lost: DropReason | None = None, *, spilled: bool = False

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Lane", "Parcel"]
 
+_FEW = 1024
+"""Lines whose sum is worth a try: with more it is an outage, and they do not fit one batch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
@@ -46,10 +49,10 @@ class Lane:
         """The same bytes are sent again until it is settled."""
         self.filled = asyncio.Event()
         """Set when there is something to send; cleared by whoever waits for it."""
-        self.dealt = 0
-        """Events of this producer that were ever put in."""
+        self.put = self.lines.append
+        """Puts an event at the end."""
         self.settled = 0
-        """Those of them that are acknowledged or lost."""
+        """Events of this producer that are acknowledged or lost."""
         self._pseq = 0
 
     @property
@@ -57,10 +60,12 @@ class Lane:
         """Whether there is nothing to send."""
         return not (self.under_way or self.waiting or self.lines)
 
-    def put(self, line: bytes) -> None:
-        """Puts an event at the end."""
-        self.lines.append(line)
-        self.dealt += 1
+    @property
+    def dealt(self) -> int:
+        """Events of this producer that were ever put in."""
+        parcels = (self.under_way, *self.waiting)
+        sealed = sum(parcel.count for parcel in parcels if parcel is not None and parcel.own)
+        return self.settled + sealed + len(self.lines)
 
     def next(self, producer_id: str, origin: str, bytes_max: int) -> Parcel:
         """Returns what is to be sent now, and keeps it under way. Needs something to send."""
@@ -74,16 +79,25 @@ class Lane:
     def seal(self, producer_id: str, origin: str, bytes_max: int) -> Parcel:
         """Freezes the oldest lines into the next batch, at most ``bytes_max`` unless one event is
         larger than that. Needs at least one line. The batch must be sent, or wait, from now on."""
+        chosen = self._oldest(bytes_max)
+        self._pseq += 1
+        batch = seal(chosen, producer_id=producer_id, pseq=self._pseq, origin=origin)
+        return Parcel(batch.count, len(batch.value) - (len(chosen) - 1), batch)
+
+    def _oldest(self, bytes_max: int) -> list[bytes]:
+        """Takes out as many of the oldest lines as make a batch."""
         lines = self.lines
+        if len(lines) <= _FEW and sum(map(len, lines)) + len(lines) - 1 <= bytes_max:
+            chosen = list(lines)  # all of them, as nearly always: without a look at each
+            lines.clear()
+            return chosen
         chosen = [lines.popleft()]
         size = len(chosen[0])
         while lines and size + 1 + len(lines[0]) <= bytes_max:
             line = lines.popleft()
             chosen.append(line)
             size += 1 + len(line)
-        self._pseq += 1
-        batch = seal(chosen, producer_id=producer_id, pseq=self._pseq, origin=origin)
-        return Parcel(batch.count, size - (len(chosen) - 1), batch)
+        return chosen
 
     def settle(self) -> Parcel:
         """The parcel under way is acknowledged or lost. Returns it."""

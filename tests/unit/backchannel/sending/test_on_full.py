@@ -17,6 +17,8 @@ import pytest
 from backchannel import MemoryTransport, Producer, SettingsError
 from backchannel.events import Health, Interaction
 from backchannel.events.topics import PARTITIONS
+from backchannel.sending.intake import Intake
+from backchannel.shaping.stamps import Stamps
 
 KB = 1024
 
@@ -327,3 +329,12 @@ async def test_on_drop_is_called_at_most_once_a_second_for_a_reason() -> None:
 
     assert sum(calls) == 250
     assert len(calls) <= 3
+
+
+def test_a_sender_that_outlives_the_end_finds_nothing_more_to_take() -> None:
+    intake = Intake("p", 10_000)
+    intake.offer(Interaction(), Stamps.none())
+    intake.abandon()
+
+    assert not intake.take(10)
+    assert intake.taken == intake.accepted == 1

@@ -8,6 +8,7 @@ import pytest
 
 from backchannel import MemoryTransport, Producer, Transport
 from backchannel.events import Interaction, SealedBatch
+from backchannel.sending import sender
 
 
 async def until(reached: Callable[[], bool]) -> None:
@@ -134,6 +135,45 @@ async def test_a_bug_in_a_transport_is_said_once_and_events_still_go_out(
     assert [r.levelno for r in caplog.records if r.name == "backchannel"] == [logging.ERROR]
     assert "ZeroDivisionError" in caplog.text
     assert "canary" not in caplog.text
+
+
+async def test_an_answer_that_never_comes_is_told_and_the_batch_sent_over_a_new_connection(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "_ANSWERS_LOOK_S", 0.01)
+    monkeypatch.setattr(sender, "_AWAY_AFTER_S", 0.05)
+    monkeypatch.setattr(sender, "_STALLED_AFTER_S", 0.2)
+
+    class Forgetful(MemoryTransport):
+        async def send(self, partition: int, batch: SealedBatch) -> None:
+            await super().send(partition, batch)
+            if self.connections == 1:
+                await asyncio.Event().wait()
+
+    transport = Forgetful(1)
+    async with Producer(transport=transport) as producer:
+        producer.track(Interaction())
+        assert await producer.flush(5) == 0
+
+    assert [len(transport.events()), producer.stats().reconnects] == [1, 1]
+    assert [r.getMessage().split()[2:4] for r in caplog.records] == [
+        ["does", "not"],
+        ["answers", "again"],
+    ]
+
+
+async def test_a_batch_holds_at_most_its_bytes_and_all_go_out_in_order() -> None:
+    transport = MemoryTransport(1)
+    transport.away = True
+    async with Producer(transport=transport, batch_bytes_max=4096, health_interval_s=0) as producer:
+        for turn in range(1, 1501):  # more than a lane sums up; fewer as they go out
+            producer.track(Interaction(turn=turn))
+        transport.away = False
+        assert await producer.flush(5) == 0
+
+    sizes = [len(record.value) for record in transport.records[0]]
+    assert max(sizes) <= 4096 < 2 * min(sizes[:-1])
+    assert [event.turn for event in transport.events()] == list(range(1, 1501))
 
 
 async def test_a_topic_made_anew_with_fewer_partitions_loses_what_was_for_the_others() -> None:
