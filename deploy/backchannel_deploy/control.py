@@ -13,12 +13,13 @@ from backchannel.events import (
     Silence,
     Tombstone,
     control_key,
+    read_applied,
     read_budget,
     read_control,
     read_rules,
     read_tombstone,
 )
-from backchannel.events.topics import ALERTS, CONTROL, Topic
+from backchannel.events.topics import ALERTS, CONTROL, EVENTS, PARTIALS, Topic
 from backchannel.security import KafkaSecurity
 from backchannel_deploy.cli.settings import checked
 from backchannel_deploy.connect import find_kafka
@@ -42,9 +43,12 @@ class Desk:
         from pydantic import ValidationError
 
         found: dict[str, Alert] = {}
-        for _, value in await self._read(ALERTS):
+        for key, value in await self._read(ALERTS):
+            if value is None:  # of somebody who was erased
+                found.pop((key or b"").decode("utf-8", "replace"), None)
+                continue
             try:
-                alert = Alert.model_validate_json(value or b"")
+                alert = Alert.model_validate_json(value)
             except ValidationError:
                 continue
             known = found.get(alert.alert_id)
@@ -66,6 +70,23 @@ class Desk:
         """Returns who was erased, in the order of the log."""
         found = [read_tombstone(key, value) for key, value in await self._read(CONTROL)]
         return list({each.erasure_id: each for each in found if each is not None}.values())
+
+    async def unapplied(self) -> int:
+        """Returns how many partitions of the stream's states may still hold something of somebody
+        who was erased."""
+        records = await self._read(CONTROL)
+        asked = [read_tombstone(*record) for record in records]
+        erasures = {each.erasure_id for each in asked if each is not None}
+        applied = [read_applied(*record) for record in records]
+        reached: dict[tuple[str, int], int] = {
+            (each.agent, each.partition): each.erasures for each in applied if each is not None
+        }
+        partitions = [
+            (agent, partition)
+            for agent, topic in (("windows", EVENTS), ("merge", PARTIALS))
+            for partition in range(await self._reader.partitions(topic.name))
+        ]
+        return sum(reached.get(each, 0) < len(erasures) for each in partitions)
 
     async def rules(self) -> list[RulesPush | RulesVersion]:
         """Returns the rules that were pushed or decided anything, in the order of the log."""

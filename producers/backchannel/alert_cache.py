@@ -65,7 +65,10 @@ class AlertCache:
     def take(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         """Takes in a record of ``chat.alerts`` or ``chat.control``."""
         if topic == ALERTS.name:
-            self._take_alert(value)
+            if value is None:
+                self._forget_alert(key)
+            else:
+                self._take_alert(value)
         elif topic == CONTROL.name and key is not None:
             budget = read_budget(key, value)
             with self._lock:
@@ -74,9 +77,16 @@ class AlertCache:
                 elif value is None:  # somebody was erased
                     self._budgets.pop(key, None)
 
-    def _take_alert(self, value: bytes | None) -> None:
+    def _forget_alert(self, key: bytes | None) -> None:
+        """Somebody was erased: what comes under the same id is counted from the beginning."""
+        alert_id = (key or b"").decode("utf-8", "replace")
+        with self._lock:
+            self._last.pop(alert_id, None)
+            self._firing.pop(alert_id, None)
+
+    def _take_alert(self, value: bytes) -> None:
         try:
-            alert = Alert.model_validate_json(value or b"")
+            alert = Alert.model_validate_json(value)
         except ValidationError:
             return
         with self._lock:

@@ -48,7 +48,7 @@ async def subscribe(
     changes = Changes()
     try:
         async for record in consumer:
-            alert = changes.take(record.value)
+            alert = changes.take(record.key, record.value)
             if alert is not None:
                 yield alert
             if group is not None:
@@ -65,9 +65,11 @@ class Changes:
         """Records that are no alert this version can read."""
         self._last: dict[str, int] = {}
 
-    def take(self, value: bytes | None) -> Alert | None:
-        """Reads a record; ``None`` when it is a repetition, a tombstone, or no alert."""
+    def take(self, key: bytes | None, value: bytes | None) -> Alert | None:
+        """Reads a record; ``None`` when it is a repetition, no alert, or the record of somebody who
+        was erased: what comes under the same id is counted from the beginning."""
         if value is None:
+            self._last.pop((key or b"").decode("utf-8", "replace"), None)
             return None
         try:
             alert = Alert.model_validate_json(value)

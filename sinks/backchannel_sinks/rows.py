@@ -260,8 +260,10 @@ def alert_rows(block: Block, numbers: ProducerNumbers, judge_all: bool = False) 
     """Builds the rows of ``alerts``."""
     rows = Rows()
     for record in block.records:
+        if record.value is None:
+            continue  # what stood under this key is of somebody who was erased
         rows.lines += 1
-        read = _read(Alert, record.value or b"")
+        read = _read(Alert, record.value)
         major = dict(record.headers).get("schema", ALERT_SCHEMA.encode()).split(b".")[0]
         if isinstance(read, str):
             rows.dead.append(_dead(block, record, 0, read, record.value or b""))

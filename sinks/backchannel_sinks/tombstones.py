@@ -113,6 +113,6 @@ def _time_us(fields: dict[str, Any]) -> int:
     times = [round(fields["_broker_time"] * 1e6)] if "_broker_time" in fields else []
     if "window_start" in fields:
         times.append(fields["window_start"] * 1_000_000)
-    instants = ("ts_us", "evaluated_at_us", "started_at_us")
+    instants = ("ts_us", "evaluated_at_us", "trigger_event_at_us", "started_at_us")
     times += [fields[name] for name in instants if name in fields]
     return min(times, default=0)

@@ -28,6 +28,7 @@ from backchannel_processors.alert_state import (
 from backchannel_processors.annotations import EVIDENCE, amount, fill, sql_text
 from backchannel_processors.counters import MergeCounters
 from backchannel_processors.durations import duration_text
+from backchannel_processors.erasures import Erasures
 from backchannel_processors.groupings import Dims, series_key
 from backchannel_processors.history import History
 from backchannel_processors.kinds import Finding, exemplars, find, find_lag, find_silence, needs
@@ -41,7 +42,15 @@ from backchannel_processors.series_view import SeriesView
 from backchannel_processors.silence_watch import SilenceWatch
 from backchannel_processors.states import Entry, decode_state, encode_state
 
-__all__ = ["BUDGETS_MAX", "STATE_KINDS", "AlertBook", "Clocks", "Windows", "alert_id"]
+__all__ = [
+    "BUDGETS_MAX",
+    "STATE_KINDS",
+    "AlertBook",
+    "Clocks",
+    "ErasedAlerts",
+    "Windows",
+    "alert_id",
+]
 
 SeriesKey = tuple[str, Dims]
 
@@ -68,6 +77,16 @@ class Clocks:
     """Event time that all source partitions have reached."""
     read_us: int = 0
     """Wall clock up to which every source partition has been read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedAlerts:
+    """Alerts of those who were erased."""
+
+    ended: list[Alert]
+    """The ends of those that fired, to be told first."""
+    ids: list[str]
+    """Ids of all of them, whose records are then to be taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +426,41 @@ class AlertBook:
         self._last[place] = alert
         return alert
 
+    # -- erasing ---------------------------------------------------------------------------------
+
+    def erase_alerts(self, erasures: Erasures) -> ErasedAlerts:
+        """Forgets the alerts of those who were erased. Those that fire end, as of the request."""
+        erased = ErasedAlerts([], [])
+        for place, last in list(self._last.items()):
+            at_us = min(last.evaluated_at_us, last.trigger_event_at_us)
+            if not erasures.covers(place.grouping, place.dims, at_us):
+                continue
+            if last.state == "firing":
+                asked_us = erasures.asked_us(place.grouping, place.dims)
+                told = {"state": "resolved", "reason": "no_data", "ends_at_us": asked_us}
+                told |= {"transition": last.transition + 1, "evaluated_at_us": asked_us}
+                erased.ended.append(last.model_copy(update=told))
+            erased.ids.append(last.alert_id)
+            del self._last[place]
+            # Whoever is of that name next begins anew, and what follows is written as gone.
+            self._memory[place] = INACTIVE
+        return erased
+
+    def erase(self, erasures: Erasures) -> Iterator[Entry]:
+        """Forgets what else is known of those who were erased, after ``erase_alerts``; yields the
+        deletions to be written."""
+        for place, memory in list(self._memory.items()):
+            if erasures.covers(place.grouping, place.dims, memory.since_us):
+                del self._memory[place]
+                self._unsaved.pop(place, None)
+                yield _memory_key(place), None
+        for place, budget in list(self._budgets.items()):
+            if erasures.covers(place.grouping, place.dims, budget.evaluated_at_us):
+                del self._budgets[place]
+                self._untold_budgets.pop(place, None)
+        yield from self.history.erase(erasures)
+        yield from self.silence.erase(erasures)
+
     # -- keeping ---------------------------------------------------------------------------------
 
     def restore(self, alerts: Iterable[Alert]) -> None:
@@ -460,7 +514,7 @@ class AlertBook:
         """Yields what is to be written since the last call."""
         for place in self._unsaved:
             memory = self._memory[place]
-            key = encode_state(_MemoryKey("memory", place.rule, place.grouping, place.dims))
+            key = _memory_key(place)
             if memory.is_forgettable:
                 del self._memory[place]
                 yield key, None
@@ -478,6 +532,10 @@ class AlertBook:
 def alert_id(rule: str, grouping: str, dims: Dims) -> str:
     """Returns the name of the alert of a rule over a series: the same for ever and everywhere."""
     return hashlib.sha256(f"{rule}\x1e{series_key(grouping, dims)}".encode()).hexdigest()[:32]
+
+
+def _memory_key(place: _Place) -> bytes:
+    return encode_state(_MemoryKey("memory", place.rule, place.grouping, place.dims))
 
 
 def _reason(rule: AnyRule, memory: Memory) -> Reason:

@@ -21,6 +21,7 @@ from backchannel.events import CONVERSATION_SCHEMA, SealedBatch
 from backchannel.events.closed_conversation import Outcome
 from backchannel_processors.counters import Counters
 from backchannel_processors.counting import FAILED, is_unpriced
+from backchannel_processors.erasures import Erasures
 from backchannel_processors.measures import SUM_MAX
 from backchannel_processors.observations import Crossing, Feedback, Interaction, Observation
 from backchannel_processors.partials import VERSION
@@ -34,6 +35,9 @@ STATE_KIND = "conversation"
 
 _UNANSWERED_US = 10_000_000
 """A last turn that took longer was not waited for."""
+
+_USERS_MAX = 16
+"""Users of one conversation who are known; of one with more of them it is nobody's alone."""
 
 _COST_MAX = 2**127 - 1
 _WINDOW_US = 10_000_000
@@ -88,6 +92,8 @@ class _Conversation(msgspec.Struct, array_like=True):
     escalated: bool = False
     completed: bool = False
     over: dict[str, _Over] = {}
+    users: list[str] = []
+    """Whose turns it has: they may be erased."""
 
     @classmethod
     def begun_by(cls, turn: Interaction) -> "_Conversation":
@@ -142,6 +148,9 @@ class _Conversation(msgspec.Struct, array_like=True):
             self.unpriced += 1
         if turn.sample_weight > self.sample_weight:  # noqa: PLR1730
             self.sample_weight = turn.sample_weight
+        user_id = turn.user_id
+        if user_id and user_id not in self.users and len(self.users) < _USERS_MAX:
+            self.users.append(user_id)
 
     def add_feedback(self, feedback: Feedback, silence_us: int) -> None:
         self.until_us = max(self.until_us, feedback.ts_us + silence_us)
@@ -208,6 +217,7 @@ class Conversations:
         self._unsaved: dict[_Key, None] = {}
         self._closed: list[tuple[_Key, ClosedRow]] = []
         self._told: dict[_Key, None] = {}
+        self._erasures = Erasures()
 
     def take(
         self,
@@ -270,6 +280,9 @@ class Conversations:
             return None
         if known is not None or not isinstance(each, Interaction):
             return known
+        users = (each.user_id,)
+        if self._erasures.covers_conversation(key[1], key[2], users, each.ts_us):
+            return None
         if len(self._open) >= self._most:
             self._counters.conversations_without_room += 1
             return None
@@ -345,6 +358,21 @@ class Conversations:
             sample_weight=found.sample_weight,
         )
 
+    def erase(self, erasures: Erasures) -> bool:
+        """Lets go of the conversations of those who were erased, and follows none of theirs from
+        now on; says whether there was one. Their closed ones are no matter of the stream."""
+        self._erasures = erasures
+        gone = [
+            key
+            for key, each in self._open.items()
+            if erasures.covers_conversation(key[1], key[2], each.users, each.started_us)
+        ]
+        for key in gone:
+            del self._open[key]
+            self._unsaved.pop(key, None)
+            self._told[key] = None
+        return bool(gone)
+
     def closed(self) -> list[ClosedRow]:
         """Returns what was closed since the last call. To be durable before the next states."""
         told, self._closed = self._closed, []
@@ -369,7 +397,7 @@ class Conversations:
         return ((_entry_key(key), encode_state(each)) for key, each in still_open)
 
     def gone(self) -> Iterator[Entry]:
-        """Returns the deletions of those that ``closed`` has returned."""
+        """Returns the deletions of those that ``closed`` has returned, or that were erased."""
         told, self._told = self._told, {}
         gone = [key for key in told if key not in self._open]
         return ((_entry_key(key), None) for key in gone)

@@ -48,7 +48,7 @@ class Counters:
 @dataclass(slots=True)
 class MergeCounters:
     """Partials as one process saw them since it started:
-    received = counted + repeated + forgotten + brief_without_room."""
+    received = counted + repeated + forgotten + erased + brief_without_room."""
 
     received: int = 0
     counted: int = 0
@@ -59,6 +59,8 @@ class MergeCounters:
     """Of a window that was let go of."""
     brief_without_room: int = 0
     """Told in brief when too many had come since the full one: rules see it when that comes."""
+    erased: int = 0
+    """Of somebody who was erased."""
     rows: int = 0
     """Told on ``chat.metrics``."""
     alerts: int = 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from backchannel_processors.counters import MergeCounters
+from backchannel_processors.erasures import Erasures
 from backchannel_processors.frames import Frame
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import Measures
@@ -46,6 +47,8 @@ class _Stretch(msgspec.Struct, array_like=True):
     through: int
     """Start of the newest window that is in it."""
     sums: dict[str, int]
+    since: int = -1
+    """Start of the oldest one."""
 
 
 class _Key(msgspec.Struct, array_like=True, frozen=True):
@@ -127,7 +130,7 @@ class History:
             self._note_beginning(grouping, frame.name, start)
             first = frame.start(start)
             stretches = by_frame.setdefault(frame.name, {})
-            stretch = stretches.setdefault(first, _Stretch(VERSION, -1, {}))
+            stretch = stretches.setdefault(first, _Stretch(VERSION, -1, {}, start))
             if start <= stretch.through:
                 continue
             stretch.through = start
@@ -142,6 +145,22 @@ class History:
             if key not in self._began:
                 self._began[key] = start
                 self._unsaved_began[key] = None
+
+    def erase(self, erasures: Erasures) -> Iterator[Entry]:
+        """Lets go of the past of those who were erased; yields the deletions to be written."""
+        for series, by_frame in list(self._stretches.items()):
+            asked_us = erasures.asked_us(*series)
+            if asked_us < 0:
+                continue
+            for name, stretches in by_frame.items():
+                for start in [at for at, s in stretches.items() if s.since * 1_000_000 <= asked_us]:
+                    del stretches[start]
+                    key = _Key("past", *series, name, start)
+                    self._unsaved.pop(key, None)
+                    yield encode_state(key), None
+                self._sums.pop((series, name), None)
+            if not any(by_frame.values()):
+                del self._stretches[series]
 
     def knows_since(self, grouping: str, frame: Frame, names: frozenset[str]) -> int | None:
         """Returns since when all these quantities are summed up; ``None`` when they are not yet."""

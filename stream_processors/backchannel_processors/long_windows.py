@@ -13,6 +13,7 @@ import msgspec
 
 from backchannel.events import WIDTHS_S
 from backchannel_processors.counters import MergeCounters
+from backchannel_processors.erasures import Erasures
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import Measures
 from backchannel_processors.partials import VERSION
@@ -160,6 +161,17 @@ class LongWindows:
         long.bits |= bit
         long.incomplete |= incomplete
         self._unsaved[width_s, start, key] = None
+
+    def erase(self, erasures: Erasures) -> Iterator[Entry]:
+        """Lets go of the windows of those who were erased; yields the deletions to be written."""
+        for width_s, windows in self._windows.items():
+            for start, series in windows.items():
+                for key in [each for each in series if erasures.covers(*each, start * 1_000_000)]:
+                    del series[key]
+                    self._count -= 1
+                    self._unsaved.pop((width_s, start, key), None)
+                    yield self._key(width_s, start, key), None
+            self._windows[width_s] = {at: each for at, each in windows.items() if each}
 
     # -- keeping ---------------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from backchannel.events import ALERT_SCHEMA, Alert, control_key, partition_of
 from backchannel.events.topics import ALERTS, CONTROL, METRICS, PARTIALS
 from backchannel.probes.agent import AgentState, Lag, held
-from backchannel_processors.alerting import AlertBook
+from backchannel_processors.alerting import AlertBook, ErasedAlerts
 from backchannel_processors.counters import MergeCounters
+from backchannel_processors.erasures import Erasures
 from backchannel_processors.errors import StateError
 from backchannel_processors.faust_app import Received
 from backchannel_processors.groupings import series_key
@@ -132,6 +133,7 @@ class MergeAgent:
                 "repeated": counted.repeated,
                 "forgotten": counted.forgotten,
                 "brief_without_room": counted.brief_without_room,
+                "erased": counted.erased,
             },
             further={
                 "rows": counted.rows,
@@ -153,6 +155,27 @@ class MergeAgent:
         for part in self._parts.values():
             part.use(rules)
         self._wake()
+
+    async def erase(self, erasures: Erasures) -> list[int]:
+        """Lets go of those who were erased; returns the partitions of which that is durable."""
+        async with self._writing:
+            if not self._open:
+                return []
+            turn = Turn(self._tools.clock, patient=True)
+            async with self._deciding:
+                erased: list[tuple[int, ErasedAlerts]] = []
+                for partition, part in self._parts.items():
+                    erased.append((partition, part.erase(erasures)))
+                    await turn.share()
+                # What is told of them is durable before the states are gone that it follows from.
+                await self._post_alerts((n, alert) for n, each in erased for alert in each.ended)
+                await self._tools.express.post(
+                    Message(ALERTS.name, n, None, alert_id.encode())
+                    for n, each in erased
+                    for alert_id in each.ids
+                )
+            await self._write(turn)
+            return list(self._parts)
 
     async def close(self) -> None:
         """Gives the partitions back, with everything written; nothing is written afterwards."""

@@ -21,8 +21,9 @@ from typing import NamedTuple
 import msgspec
 
 from backchannel.events import LIVE, WIDTHS_S, Alert, BudgetState
-from backchannel_processors.alerting import STATE_KINDS, AlertBook, Clocks
+from backchannel_processors.alerting import STATE_KINDS, AlertBook, Clocks, ErasedAlerts
 from backchannel_processors.counters import MergeCounters
+from backchannel_processors.erasures import Erasures
 from backchannel_processors.groupings import Dims
 from backchannel_processors.long_windows import FOLDED_S, PART_S, LongWindows
 from backchannel_processors.measures import Measures, merged
@@ -161,6 +162,9 @@ class MergePartition:
         self._time_us = 0
         self._ahead_offset = -1
         self._changed = False
+        self._erasures = Erasures()
+        self._erased: list[Entry] = []
+        """Deletions of what was erased, to be written before anything of the same key."""
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -180,6 +184,9 @@ class MergePartition:
         origin.heard_us = now_us
         if self._is_forgotten(partial.origin, partial.window_start):
             self._counters.forgotten += 1
+            return
+        if self._erasures.covers(partial.grouping, partial.dims, _us(partial.window_start)):
+            self._counters.erased += 1
             return
         match self._put(partial, offset):
             case Taken.REPEATED:
@@ -434,6 +441,29 @@ class MergePartition:
     def _live(self) -> dict[int, dict[_SeriesKey, Series]]:
         return self._origins[LIVE].windows if LIVE in self._origins else {}
 
+    # -- erasing ---------------------------------------------------------------------------------
+
+    def erase(self, erasures: Erasures) -> ErasedAlerts:
+        """Lets go of every series of those who were erased, and takes in no window of theirs that
+        began before the request. Returns what is to be told of their alerts, at once; the states
+        go with the next checkpoint. Again is harmless, and to be done after a restart: what was
+        told and written may not have become durable."""
+        self._erasures = erasures
+        alerts = self._book.erase_alerts(erasures)
+        gone = list(self._book.erase(erasures))
+        for name, origin in self._origins.items():
+            for start, window in origin.windows.items():
+                covered = [key for key in window if erasures.covers(*key, _us(start))]
+                for key in covered:
+                    for source in window.pop(key).sources:
+                        part_key = _PartKey("part", name, *key, start, source)
+                        self._unsaved.pop(part_key, None)
+                        gone.append((encode_state(part_key), None))
+            gone += origin.long.erase(erasures)
+        self._erased += gone
+        self._changed |= bool(gone)
+        return alerts
+
     # -- keeping ---------------------------------------------------------------------------------
 
     def checkpoint(self) -> tuple[Iterator[Entry], Entry, list[Entry]]:
@@ -444,6 +474,7 @@ class MergePartition:
         crash. What alerts remember is of this call. Only what was told is forgotten.
         """
         unsaved, self._unsaved = self._unsaved, {}
+        erased, self._erased = self._erased, []
         gone = [*self._forget(), *self._book.forget()]
         # With the past of the windows that are let go of now.
         kept = [*self._notice_states(), *self._book.changes()]
@@ -451,7 +482,7 @@ class MergePartition:
             kept += origin.long.changes()
         self._changed = False
         meta = (_META_KEY, encode_state(_Meta(VERSION, self.next_offset)))
-        return chain(self._states(unsaved), kept), meta, gone
+        return chain(erased, self._states(unsaved), kept), meta, gone
 
     def _states(self, unsaved: dict[_PartKey, int]) -> Iterator[Entry]:
         for key, offset in unsaved.items():
@@ -555,6 +586,10 @@ class MergePartition:
             self._ahead_offset = max(self._ahead_offset, state.taken_offset)
         self._unsaved.clear()
         self._book.restored()
+
+
+def _us(window_start: int) -> int:
+    return window_start * _SECOND_US
 
 
 def _part_key(partial: Partial) -> _PartKey:

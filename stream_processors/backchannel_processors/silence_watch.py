@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from backchannel_processors.counters import MergeCounters
+from backchannel_processors.erasures import Erasures
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import Exemplar
 from backchannel_processors.partials import VERSION
@@ -96,6 +97,15 @@ class SilenceWatch:
         self._seen.pop(series, None)
         self._saved.pop(series, None)
         self._unsaved[_Key("seen", *series)] = None
+
+    def erase(self, erasures: Erasures) -> Iterator[Entry]:
+        """Misses those no longer who were erased; yields the deletions to be written."""
+        for series, seen in list(self._seen.items()):
+            if erasures.covers(*series, seen.newest[0]):
+                self.forget(series)
+                key = _Key("seen", *series)
+                del self._unsaved[key]
+                yield encode_state(key), None
 
     def changes(self) -> Iterator[Entry]:
         """Yields what is to be written since the last call."""

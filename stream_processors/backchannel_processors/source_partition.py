@@ -33,6 +33,7 @@ from backchannel_processors.duplicates import (
     EventIds,
     ProducerNumbers,
 )
+from backchannel_processors.erasures import Erasures
 from backchannel_processors.errors import StateError
 from backchannel_processors.groupings import Dims, Grouping, Groupings, other_of
 from backchannel_processors.measures import OTHER, Measures, Tally
@@ -597,6 +598,11 @@ class SourcePartition:
             for series in window.series.values():
                 series.lose_track()  # what nobody watched was not collected
         self._conversations.watch(limits)
+
+    def erase(self, erasures: Erasures) -> None:
+        """Lets go of the conversations of those who were erased. The 10 s windows, which sums that
+        name nobody are made of, go by themselves: some minutes after they are over."""
+        self._changed |= self._conversations.erase(erasures)
 
     # -- telling ---------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ _SETTINGS = {
     # What a frozen process writes when it wakes up must not compact away what its successor
     # wrote: recovery takes the higher offset, as long as both are there.
     "min.compaction.lag.ms": str(3_600_000),
+    # And what was taken away, of somebody who was erased, has left the disk after this.
+    "max.compaction.lag.ms": str(_DAY_MS),
 }
 
 

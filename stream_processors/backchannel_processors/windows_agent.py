@@ -9,6 +9,7 @@ from backchannel.events.topics import EVENTS, METRICS, PARTIALS
 from backchannel.probes.agent import AgentState, Lag, held
 from backchannel_processors.conversations import seal_closed
 from backchannel_processors.counters import Counters
+from backchannel_processors.erasures import Erasures
 from backchannel_processors.faust_app import Received
 from backchannel_processors.groupings import Dims, series_key
 from backchannel_processors.outbox_kafka import Message
@@ -144,6 +145,17 @@ class WindowsAgent:
         self._rules = replace(self._rules, fast=rules.groupings, limits=rules.limits)
         for part in self._parts.values():
             part.watch(rules.groupings, rules.limits)
+
+    async def erase(self, erasures: Erasures) -> list[int]:
+        """Lets go of those who were erased; returns the partitions of which that is durable."""
+        async with self._writing:
+            if not self._open:
+                return []
+            self._partition_by_series.clear()
+            for part in self._parts.values():
+                part.erase(erasures)
+            await self._write(Turn(self._tools.clock, patient=True), notices=True)
+            return list(self._parts)
 
     async def close(self) -> None:
         """Gives the partitions back, with everything written; nothing is written afterwards."""

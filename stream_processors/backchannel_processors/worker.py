@@ -11,20 +11,29 @@ from dataclasses import replace
 from importlib.resources import files
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from aiokafka.errors import KafkaError
 from prometheus_client.core import Metric
 
 from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events import RulesPush, RulesVersion, control_key, read_rules, seal_report
+from backchannel.events import (
+    ErasuresApplied,
+    RulesPush,
+    RulesVersion,
+    control_key,
+    read_rules,
+    read_tombstone,
+    seal_report,
+)
 from backchannel.events.control import RULES_BYTES_MAX
 from backchannel.events.topics import CONTROL, EVENTS, METRICS, PARTIALS
 from backchannel.following.control import ControlLog
 from backchannel.probes.agent import REPORT_S, AgentState, process_name
 from backchannel.probes.server import ProbeServer
 from backchannel.security import KafkaSecurity
+from backchannel_processors.erasures import Erasures
 from backchannel_processors.errors import WorkerError
 from backchannel_processors.faust_app import Group
 from backchannel_processors.groupings import Groupings
@@ -89,6 +98,8 @@ class _Worker:
         self._groupings = groupings
         self._source = rules
         self._look_at_rules = asyncio.Event()
+        self._erasures = Erasures()
+        self._look_at_erasures = asyncio.Event()
         self._log = structlog.get_logger()
         self._stopped = asyncio.Event()
         self._agents: tuple[WindowsAgent | MergeAgent, ...] = ()
@@ -138,6 +149,8 @@ class _Worker:
         async def opened(assigned: dict[str, set[int]]) -> None:
             await windows.open(assigned[windows.topic])
             await merge.open(assigned[merge.topic])
+            # Whoever had them may have ended before it let go of somebody.
+            self._look_at_erasures.set()
             self._log.info(
                 "partitions_assigned",
                 windows=len(assigned[windows.topic]),
@@ -170,6 +183,7 @@ class _Worker:
                     self._follow_agents(outbox),
                     self._follow_control(control),
                     self._follow_rules(windows, merge, outbox),
+                    self._follow_erasures(windows, merge, outbox),
                     group.start(),
                     group.wait_until_failed(),
                 )
@@ -309,10 +323,41 @@ class _Worker:
         return rules
 
     def _hear(self, key: bytes, value: bytes | None) -> None:
+        if (tombstone := read_tombstone(key, value)) is not None:
+            self._erasures.add(tombstone)
+            self._look_at_erasures.set()
         said = read_rules(key, value)
         if isinstance(said, RulesPush):
             self._source.take(said)
             self._look_at_rules.set()
+
+    async def _follow_erasures(
+        self, windows: WindowsAgent, merge: MergeAgent, outbox: Outbox
+    ) -> None:
+        """Has the agents let go of those who were erased, and says when that is done."""
+        while True:
+            await self._look_at_erasures.wait()
+            self._look_at_erasures.clear()
+            erasures = len(self._erasures)
+            if not erasures:
+                continue
+            agents: tuple[tuple[Literal["windows", "merge"], list[int]], ...] = (
+                ("windows", await windows.erase(self._erasures)),
+                ("merge", await merge.erase(self._erasures)),
+            )
+            now_us = SYSTEM_CLOCK.now_us()
+            applied = [
+                ErasuresApplied(
+                    agent=agent, partition=each, erasures=erasures, applied_at_us=now_us
+                )
+                for agent, partitions in agents
+                for each in partitions
+            ]
+            await outbox.post(
+                Message(CONTROL.name, 0, each.model_dump_json().encode(), control_key(each))
+                for each in applied
+            )
+            self._log.info("erasures_applied", erasures=erasures, partitions=len(applied))
 
     async def _follow_control(self, control: ControlLog) -> None:
         """Hears what is pushed, for ever."""

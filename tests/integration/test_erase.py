@@ -17,6 +17,7 @@ from backchannel_deploy.erase.check import check
 from backchannel_deploy.erase.proof import SigningKey
 from backchannel_deploy.erase.run import Erased, Eraser
 from backchannel_deploy.erase.subject import Subject
+from backchannel_deploy.errors import UserError
 from backchannel_deploy.verify.compare import Mismatch
 from backchannel_deploy.verify.stored import lost
 from backchannel_deploy.verify.windows import Span, check_windows
@@ -42,12 +43,16 @@ class Topics:
     def __init__(self) -> None:
         self.said: list[Tombstone] = []
         self.forgotten: list[tuple[str, ...]] = []
+        self.waiting = 0
 
     async def tombstones(self) -> list[Tombstone]:
         return self.said
 
     async def say(self, control: Tombstone) -> None:
         self.said.append(control)
+
+    async def unapplied(self) -> int:
+        return self.waiting
 
     async def forget_budgets(self, tombstone: Tombstone) -> int:
         self.forgotten.append(tombstone.keys)
@@ -142,7 +147,7 @@ def number(client: Client, sql: str) -> int:
 USER = Subject("user", ("u1",))
 
 
-@pytest.mark.parametrize("writes", [0, 3, 6, 10, 11])
+@pytest.mark.parametrize("writes", [0, 3, 6, 10, 12])
 async def test_an_erasure_that_is_killed_anywhere_goes_on_and_removes_everything(
     analyst: Client, topics: Topics, streamed: Streamed, writes: int
 ) -> None:
@@ -155,6 +160,19 @@ async def test_an_erasure_that_is_killed_anywhere_goes_on_and_removes_everything
     assert number(analyst, "SELECT count() FROM events WHERE user_id = 'u1'") == 0
     assert number(analyst, "SELECT sum(input_tokens) FROM erased_windows FINAL") == 81
     assert mismatches(analyst) == []
+
+
+async def test_without_a_worker_nothing_is_removed_and_it_goes_on_once_there_is_one(
+    analyst: Client, topics: Topics, streamed: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backchannel_deploy.erase.run._APPLIED_TIMEOUT_S", 0)
+    topics.waiting = 24
+    with pytest.raises(UserError, match="24 partitions of the stream have not let go"):
+        await erase(analyst, topics, USER)
+    assert number(analyst, "SELECT count() FROM events WHERE user_id = 'u1'") == 6
+    topics.waiting = 0
+    assert (await erase(analyst, topics, USER)).removed["events"] == 6
+    assert len(topics.said) == 1
 
 
 async def test_sums_stay_and_nothing_is_taken_for_lost(

@@ -11,11 +11,13 @@ from random import Random
 import pytest
 
 from backchannel.clock import SYSTEM_CLOCK
-from backchannel.events import Interaction, RulesVersion, encode_event
+from backchannel.events import Interaction, RulesVersion, Tombstone, encode_event
 from backchannel.events.topics import CONTROL, EVENTS
 from backchannel_deploy.cli.app import run
+from backchannel_deploy.control import desk
 from backchannel_deploy.topics import ensure_topics
 from backchannel_processors.log_kafka import LogReader
+from backchannel_processors.topics import MERGE_CHANGELOG
 from support.broker import BrokerProcess
 from support.ledger import Ledger, rows_of, traffic
 from support.worker_process import (
@@ -202,6 +204,47 @@ async def test_rules_that_are_pushed_are_followed_by_workers_that_run_and_that_s
         await until(lambda: set_up.worker.log().count("rules_changed") == 2, set_up.listener)
         assert "rules_rejected" not in set_up.worker.log()
     assert "tighter" in capsys.readouterr().out
+
+
+async def test_of_somebody_who_was_erased_the_workers_keep_nothing(
+    private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(RULES)
+    async with (
+        stage(private_kafka(), worker_factory, rules=str(rules)) as set_up,
+        desk(set_up.bootstrap) as said,
+        bot(set_up.bootstrap) as sender,
+    ):
+        heard = set_up.listener
+        turn = Interaction(conversation_id="c", tenant_id="stays", duration_us=9_000_000)
+        for tenant in ("stays", "gone"):
+            await sender.send(3, [turn.model_copy(update={"tenant_id": tenant})] * 5)
+        await until(lambda: len(heard.alerts) == 2, heard)
+        await until(lambda: heard.total("tenant", 10) == 10, heard)
+        now_us = SYSTEM_CLOCK.now_us()
+        asked = Tombstone(erasure_id="e", subject="tenant", keys=("gone",), requested_at_us=now_us)
+        await said.say(asked)
+        await until(lambda: bool(heard.erased_alerts), heard)
+        while await said.unapplied():
+            await heard.read(0.2)
+        (gone,) = heard.erased_alerts
+        ended = heard.alerts[-1]
+        assert (ended.alert_id, ended.state, ended.ends_at_us) == (gone, "resolved", now_us)
+        assert [each.dims for each in (await said.alerts()).values()] == [{"tenant": "stays"}]
+        assert await _names(set_up.bootstrap, MERGE_CHANGELOG.name) == {"stays"}
+        assert heard.total("", 10) == 10
+
+
+async def _names(bootstrap: str, changelog: str) -> set[str]:
+    """Returns which of the two tenants stand on a changelog, once it is compacted."""
+    reader = LogReader({"bootstrap_servers": bootstrap})
+    await reader.start()
+    records = await reader.read(changelog, range(EVENTS.partitions))
+    await reader.stop()
+    kept = {key: value for each in records.values() for key, value in each}
+    told = b" ".join(key or b"" for key, value in kept.items() if value is not None)
+    return {name for name in ("stays", "gone") if name.encode() in told}
 
 
 def _fired(heard: Listener, rule: str) -> bool:

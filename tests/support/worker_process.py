@@ -222,6 +222,7 @@ class Listener:
         self.reports: list[AgentReport] = []
         self.alerts: list[Alert] = []
         self.alert_values: list[bytes] = []
+        self.erased_alerts: list[str] = []
 
     async def read(self, seconds: float) -> None:
         """Takes in what comes in this time; returns early after the first records."""
@@ -235,6 +236,8 @@ class Listener:
                     self.reports.append(AgentReport.model_validate_json(record.value))
                 elif tp.topic == METRICS.name:
                     self._take_rows(record.value, dict(record.headers))
+                elif record.value is None:
+                    self.erased_alerts.append(record.key.decode())
                 else:
                     self.alerts.append(Alert.model_validate_json(record.value))
                     self.alert_values.append(record.value)

@@ -42,8 +42,9 @@ async def _tail(*, from_start: bool, as_json: bool) -> None:
     async with Listener([ALERTS.name], from_start=from_start) as listener:
         notes.print(f"Listening to {ALERTS.name}. Ctrl-C ends.", style="dim")
         async for record in listener:
-            if record.value is None:
-                continue  # a tombstone
+            if record.value is None:  # of somebody who was erased
+                last_seen.pop((record.key or b"").decode("utf-8", "replace"), None)
+                continue
             try:
                 alert = Alert.model_validate_json(record.value)
             except ValidationError:

@@ -27,10 +27,10 @@ def erase(
 ) -> int:
     """Forget a user, a tenant or a conversation: from every table, physically, for good.
 
-    Writes the request on chat.control, from where sinks know whom to leave out of whatever is sent
-    again; removes the rows and reads that none is left; signs a completion record with
-    BACKCHANNEL_ERASURE_KEY. Sums stay: windows and bills do not shrink. What was killed goes on
-    when it is asked for again; what happens after the request stays.
+    Writes the request on chat.control, from where sinks and workers know whom to leave out of
+    whatever is sent again; removes the rows and reads that none is left; signs a completion record
+    with BACKCHANNEL_ERASURE_KEY. Sums stay: windows and bills do not shrink. What was killed goes
+    on when it is asked for again; what happens after the request stays.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ async def _erase(
     from backchannel_deploy.cli.settings import checked
     from backchannel_deploy.connect import find_kafka
     from backchannel_deploy.control import desk
-    from backchannel_deploy.erase.retention import personal_topics, too_long
+    from backchannel_deploy.erase.retention import kept_ms, personal_topics, too_long
     from backchannel_deploy.erase.run import Eraser
     from backchannel_deploy.verify.log import opened_log
     from backchannel_processors.settings import WorkerSettings
@@ -108,7 +108,9 @@ async def _erase(
                 f"Attention: {topic} keeps records for {days:g} days, {settings.erasure_days} are "
                 "promised (BACKCHANNEL_ERASURE_DAYS). Shorten its retention.ms."
             )
-        eraser = Eraser(client, at, log, key, bounds, SYSTEM_CLOCK, tell=print)
+        eraser = Eraser(
+            client, at, log, key, bounds, SYSTEM_CLOCK, tell=print, kept_ms=kept_ms(kept)
+        )
         return await eraser.erase(subject, by)
 
 

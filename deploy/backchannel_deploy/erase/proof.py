@@ -32,6 +32,7 @@ def completion(
     subject_keys: tuple[str, ...],
     requested_at_us: int,
     completed_at_us: int,
+    kafka_until_us: int,
     removed: Mapping[str, int],
 ) -> str:
     """Returns the completion record: JSON, its names sorted, without spaces."""
@@ -42,9 +43,11 @@ def completion(
             "subject_keys": list(subject_keys),
             "requested_at_us": requested_at_us,
             "completed_at_us": completed_at_us,
+            # By then the last record of before the request has left Kafka, by its age.
+            "kafka_until_us": kafka_until_us,
             "removed": dict(removed),
             "rows_left": 0,
-            "version": 1,
+            "version": 2,
         },
         sort_keys=True,
         separators=(",", ":"),

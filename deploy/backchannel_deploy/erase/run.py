@@ -22,6 +22,7 @@ __all__ = ["TAKEN_IN_S", "Erased", "Eraser"]
 TAKEN_IN_S = 5.0
 """After this every sink has read the request: it follows chat.control, asking every second."""
 _STORED_TIMEOUT_S = 60.0
+_APPLIED_TIMEOUT_S = 60.0
 _ASK_S = 0.5
 _ROUNDS_MAX = 5
 """How often what came in between is removed, too; beyond, somebody is told."""
@@ -56,7 +57,9 @@ class Eraser:
         *,
         tell: Callable[[str], None] = lambda _: None,
         taken_in_s: float = TAKEN_IN_S,
+        kept_ms: int = 0,
     ) -> None:
+        """``kept_ms`` is for how long Kafka may keep what it has."""
         self._client = client
         self._control = control
         self._log = log
@@ -65,6 +68,7 @@ class Eraser:
         self._clock = clock
         self._tell = tell
         self._taken_in_s = taken_in_s
+        self._kept_ms = kept_ms
 
     async def erase(self, subject: Subject, requested_by: str) -> Erased:
         """Erases somebody, or goes on with an erasure that was begun.
@@ -87,9 +91,14 @@ class Eraser:
             if done is not None and not tables.count(self._client, tombstone):
                 return done
             await self._control.say(tombstone)
-        self._tell(f"{tombstone.erasure_id}: asked for, sinks leave it out from now on.")
+        self._tell(
+            f"{tombstone.erasure_id}: asked for, sinks and workers leave it out from now on."
+        )
         if "requested" not in steps:
             tables.note(self._client, tombstone, "requested", self._clock.now_us())
+        if "applied" not in steps:
+            await self._wait_until_applied()
+            tables.note(self._client, tombstone, "applied", self._clock.now_us())
         removed = await self._remove(tombstone, steps)
         if budgets := await self._control.forget_budgets(tombstone):
             self._tell(f"{budgets:,} records of budgets taken back.")
@@ -172,6 +181,19 @@ class Eraser:
         )
         keep_sums(self._client, named, self._time_bounds, self._clock.now_us())
 
+    async def _wait_until_applied(self) -> None:
+        """Returns when the workers have let go of the subject: what they tell of it from then on is
+        what happened after the request."""
+        self._tell("Waiting until the workers have let go of it.")
+        deadline_us = self._clock.monotonic_us() + round(_APPLIED_TIMEOUT_S * 1e6)
+        while waiting := await self._control.unapplied():
+            if self._clock.monotonic_us() >= deadline_us:
+                raise UserError(
+                    f"{waiting:,} partitions of the stream have not let go of it: does a worker "
+                    "run, of this version? Nothing was removed so far. Asked again, it goes on."
+                )
+            await asyncio.sleep(_ASK_S)
+
     async def _wait_until_stored(self) -> None:
         """Returns when every record is stored that a sink may have read before the request."""
         self._tell("Waiting until everything that Kafka has is stored.")
@@ -194,6 +216,7 @@ class Eraser:
             tombstone.keys,
             tombstone.requested_at_us,
             now_us,
+            now_us + self._kept_ms * 1_000,
             removed,
         )
         tables.note(

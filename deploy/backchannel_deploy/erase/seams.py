@@ -22,6 +22,11 @@ class ControlTopic(Protocol):
         """Writes a record; returns when it is durable."""
         ...
 
+    async def unapplied(self) -> int:
+        """Returns how many partitions of the stream's states have not let go of everybody who was
+        erased."""
+        ...
+
     async def forget_budgets(self, tombstone: Tombstone, /) -> int:
         """Takes back what was told of the subject's budgets before the request; returns how many
         records that were. Again is harmless."""

@@ -74,7 +74,10 @@ def removals(kind: SubjectKind) -> tuple[Removal, ...]:
         begun = f"toInt64(toUnixTimestamp(window_start)) * 1000000 <= {_UNTIL}"
         found += [
             Removal("metric_windows", f"{of_series} AND {begun}"),
-            Removal("alerts", f"{of_series} AND evaluated_at_us <= {_UNTIL}"),
+            Removal(
+                "alerts",
+                f"{of_series} AND least(evaluated_at_us, trigger_event_at_us) <= {_UNTIL}",
+            ),
         ]
     if kind == "tenant":
         found.append(Removal("erased_windows", f"has({_KEYS}, dims['tenant'])"))

@@ -27,11 +27,13 @@ __all__ = [
     "Ack",
     "BudgetState",
     "Control",
+    "ErasuresApplied",
     "RulesPush",
     "RulesVersion",
     "Silence",
     "Tombstone",
     "control_key",
+    "read_applied",
     "read_budget",
     "read_control",
     "read_rules",
@@ -151,6 +153,20 @@ class Tombstone(BaseModel):
         return dims.get(self.subject) in self.keys
 
 
+class ErasuresApplied(BaseModel):
+    """A partition of the stream's states holds nothing of those who were erased, but for what goes
+    by itself within minutes. Its record replaces the one before it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+
+    kind: Literal["erasures_applied"] = "erasures_applied"
+    agent: Literal["windows", "merge"]
+    partition: int = Field(ge=0, le=2**31)
+    erasures: int = Field(ge=0, le=2**53)
+    """How many different erasures stood on the topic: all of those that come first there."""
+    applied_at_us: TimestampUs
+
+
 class RulesVersion(BaseModel):
     """A version of the alert rules that workers have decided by: ``rules_hash`` of an alert names
     it, so what an alert rests on can be read for ever."""
@@ -198,15 +214,18 @@ _RULES: dict[bytes, type["RulesVersion | RulesPush"]] = {
     b"rules-push": RulesPush,
 }
 _BUDGET = b"budget/"
+_APPLIED = b"erasures-applied/"
 _control: TypeAdapter[Silence | Ack] = TypeAdapter(Control, config=ConfigDict(defer_build=True))
 
 
 def control_key(
-    control: Silence | Ack | BudgetState | Tombstone | RulesVersion | RulesPush,
+    control: Silence | Ack | BudgetState | Tombstone | ErasuresApplied | RulesVersion | RulesPush,
 ) -> bytes:
     """Returns the key of its record: a later record of the same key takes its place."""
     if isinstance(control, Tombstone):
         return _ERASURE + control.erasure_id.encode()
+    if isinstance(control, ErasuresApplied):
+        return _APPLIED + f"{control.agent}/{control.partition}".encode()
     if isinstance(control, RulesVersion):
         return b"rules/" + control.rules_hash.encode()
     if isinstance(control, RulesPush):
@@ -256,5 +275,16 @@ def read_rules(key: bytes | None, value: bytes | None) -> RulesVersion | RulesPu
         return None
     try:
         return model.model_validate_json(value)
+    except ValidationError:
+        return None
+
+
+def read_applied(key: bytes | None, value: bytes | None) -> ErasuresApplied | None:
+    """Reads a record of ``chat.control``; ``None`` for what does not say that erasures were applied
+    or cannot be read."""
+    if key is None or value is None or not key.startswith(_APPLIED):
+        return None
+    try:
+        return ErasuresApplied.model_validate_json(value)
     except ValidationError:
         return None

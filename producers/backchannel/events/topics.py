@@ -23,6 +23,13 @@ _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _MB = 1024 * 1024
 
+_SOON = {"segment.ms": str(_DAY_MS)}
+"""Kafka removes a whole segment, when the newest record in it is old enough. With its own week to a
+segment, what is to go after a day may stay for eight."""
+_COMPACTED_SOON = {"max.compaction.lag.ms": str(_DAY_MS)}
+"""What was taken back is off the disk after so long. Kafka itself waits for half of the log to be
+outdated, which may be never."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -56,13 +63,23 @@ EVENTS = Topic(
     retention_ms=7 * _DAY_MS,
     message_bytes_max=4 * _MB,
     # The broker's clock is the second clock of every event.
-    settings={"message.timestamp.type": "LogAppendTime"},
+    settings={"message.timestamp.type": "LogAppendTime", **_SOON},
 )
 PARTIALS = Topic(
-    "chat.partials", PARTITIONS, key="", retention_ms=_DAY_MS, message_bytes_max=4 * _MB
+    "chat.partials",
+    PARTITIONS,
+    key="",
+    retention_ms=_DAY_MS,
+    message_bytes_max=4 * _MB,
+    settings=dict(_SOON),
 )
 METRICS = Topic(
-    "chat.metrics", PARTITIONS, key="", retention_ms=7 * _DAY_MS, message_bytes_max=4 * _MB
+    "chat.metrics",
+    PARTITIONS,
+    key="",
+    retention_ms=7 * _DAY_MS,
+    message_bytes_max=4 * _MB,
+    settings=dict(_SOON),
 )
 ALERTS = Topic(
     "chat.alerts",
@@ -71,14 +88,16 @@ ALERTS = Topic(
     retention_ms=-1,
     message_bytes_max=_MB,
     cleanup="compact",
+    settings=dict(_COMPACTED_SOON),
 )
 DEAD = Topic(
     "chat.dead",
     1,
     key="",
-    retention_ms=30 * _DAY_MS,
+    retention_ms=29 * _DAY_MS,
     # Twice that of chat.events: a dead letter is the original with headers of its own.
     message_bytes_max=8 * _MB,
+    settings=dict(_SOON),
 )
 CONTROL = Topic(
     "chat.control",
@@ -87,8 +106,16 @@ CONTROL = Topic(
     retention_ms=-1,
     message_bytes_max=_MB,
     cleanup="compact",
+    settings=dict(_COMPACTED_SOON),
 )
-CONTENT = Topic("chat.content", PARTITIONS, key="", retention_ms=_DAY_MS, message_bytes_max=4 * _MB)
+CONTENT = Topic(
+    "chat.content",
+    PARTITIONS,
+    key="",
+    retention_ms=_DAY_MS,
+    message_bytes_max=4 * _MB,
+    settings=dict(_SOON),
+)
 NOTIFIER = Topic(
     "chat.notifier",
     1,
@@ -97,7 +124,11 @@ NOTIFIER = Topic(
     message_bytes_max=8 * _MB,
     cleanup="compact",
     # A thread is written with each attempt: small segments, so that what is outdated goes soon.
-    settings={"segment.bytes": str(16 * _MB), "segment.ms": str(_HOUR_MS)},
+    settings={
+        "segment.bytes": str(16 * _MB),
+        "segment.ms": str(_HOUR_MS),
+        **_COMPACTED_SOON,
+    },
 )
 
 TOPICS: tuple[Topic, ...] = (EVENTS, PARTIALS, METRICS, ALERTS, DEAD, CONTROL, CONTENT, NOTIFIER)

@@ -76,6 +76,12 @@ class Dispatch:
         if alert.transition > self._known.get(alert.alert_id, 0):
             self._note(alert)
 
+    def forget(self, alert_id: str) -> None:
+        """Notes that an alert was of somebody who was erased. Who was told of it still hears of its
+        end; what comes under the same id is counted from the beginning."""
+        self._known.pop(alert_id, None)
+        self._firing.pop(alert_id, None)
+
     def firing(self, alert_id: str) -> Alert | None:
         """Returns an alert, if it fires."""
         return self._firing.get(alert_id)

@@ -270,6 +270,8 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         spans = {tp: (begins[tp], until[tp]) for tp in until if begins[tp] < until[tp]}
         async for partition, record in _records(self._options, spans):
             alert = _alert(record.value)
+            if record.value is None:
+                found.pop((record.key or b"").decode("utf-8", "replace"), None)
             if alert is None:
                 continue
             known = found.get(alert.alert_id)
@@ -304,6 +306,7 @@ class Term(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
 
     def _offer(self, partition: TopicPartition, record: Any) -> None:
         if record.value is None:
+            self._dispatch.forget((record.key or b"").decode("utf-8", "replace"))
             return
         alert = _alert(record.value)
         if alert is None:

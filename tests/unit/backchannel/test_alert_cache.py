@@ -52,6 +52,16 @@ def test_an_alert_is_known_while_it_fires() -> None:
     assert cache.firing() == ()
 
 
+def test_an_alert_of_somebody_who_was_erased_is_known_no_longer() -> None:
+    cache = AlertCache(ManualClock(NOON_US))
+    firing, _ = changes()
+    hear(cache, firing)
+    cache.take(ALERTS.name, firing.alert_id.encode(), None)
+    assert cache.firing() == ()
+    hear(cache, firing)
+    assert cache.firing() == (firing,)
+
+
 def test_a_budget_is_known_for_its_period() -> None:
     clock = ManualClock(NOON_US)
     cache = AlertCache(clock)

@@ -6,16 +6,17 @@ import pytest
 
 from backchannel_deploy.cli.app import run
 from backchannel_deploy.erase.proof import SigningKey, completion, is_signed
-from backchannel_deploy.erase.retention import PROMISED_DAYS, personal_topics, too_long
+from backchannel_deploy.erase.retention import PROMISED_DAYS, kept_ms, personal_topics, too_long
 from backchannel_deploy.erase.settings import ErasureSettings
 from backchannel_deploy.erase.subject import Subject, removals, user_keys
+from backchannel_deploy.topics import all_topics
 
 KEY = SigningKey("k" * 32)
 DAY_MS = 86_400_000
 
 
 def record(removed: int = 3) -> str:
-    return completion("e1", "user", ("jo",), 1, 2, {"events": removed})
+    return completion("e1", "user", ("jo",), 1, 2, 3, {"events": removed})
 
 
 def test_a_user_is_looked_for_under_the_plain_id_and_every_pseudonym() -> None:
@@ -46,6 +47,7 @@ def test_a_record_says_what_was_removed_and_when() -> None:
 
     assert told["removed"] == {"events": 3}
     assert (told["requested_at_us"], told["completed_at_us"], told["rows_left"]) == (1, 2, 0)
+    assert told["kafka_until_us"] == 3
 
 
 def test_an_erasure_id_says_nothing_of_who_it_is() -> None:
@@ -64,12 +66,19 @@ def test_a_conversation_has_no_series_of_its_own() -> None:
 
 def test_topics_that_keep_records_for_longer_than_promised_are_named() -> None:
     settings = {
-        "short": {"retention.ms": str(7 * DAY_MS)},
-        "long": {"retention.ms": str(31 * DAY_MS)},
+        "short": {"retention.ms": str(7 * DAY_MS), "segment.ms": str(DAY_MS)},
+        "long": {"retention.ms": str(24 * DAY_MS)},
         "for_ever": {"retention.ms": str(DAY_MS), "cleanup.policy": "compact"},
     }
 
     assert too_long(settings, 30) == {"for_ever": float("inf"), "long": 31.0}
+    assert kept_ms(settings) == 31 * DAY_MS
+
+
+def test_what_stands_on_compacted_topics_is_off_the_disk_soon_after_it_is_taken_back() -> None:
+    compacted = [each.configs() for each in all_topics() if "compact" in each.cleanup]
+
+    assert {each["max.compaction.lag.ms"] for each in compacted} == {str(DAY_MS)}
 
 
 def test_no_topic_is_made_that_keeps_records_for_longer_than_promised() -> None:

@@ -234,12 +234,12 @@ def test_windows_that_nobody_stamped_are_read_and_what_is_none_is_dead() -> None
     assert rows.dead[0].reason.startswith("not a window: origin: ")
 
 
-def test_an_alert_is_a_row_and_a_tombstone_is_dead() -> None:
+def test_an_alert_is_a_row_and_one_that_was_taken_back_is_none() -> None:
     good, gone = record(7, ALERT.model_dump_json().encode()), record(8, None)
     rows = alert_rows(block(good, gone, topic="chat.alerts"), ProducerNumbers())
 
     assert rows_of(rows.parts)[0]["alert_id"] == "a"
-    assert [letter.offset for letter in rows.dead] == [8]
+    assert (rows.lines, rows.dead) == (1, [])
 
 
 def test_an_alert_of_a_later_major_version_is_dead() -> None:

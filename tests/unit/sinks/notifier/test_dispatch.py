@@ -125,6 +125,14 @@ def test_routes_go_by_labels_and_dimensions() -> None:
     assert desk.counters.unrouted == 2
 
 
+def test_an_alert_of_somebody_who_was_erased_begins_anew() -> None:
+    desk = Desk()
+    desk.offer(an_alert())
+    desk.dispatch.forget(an_alert().alert_id)
+    assert desk.dispatch.transition(an_alert().alert_id) == 0
+    assert desk.dispatch.firing(an_alert().alert_id) is None
+
+
 def test_a_repeated_record_is_told_once() -> None:
     desk = Desk()
     desk.offer(FIRST, FIRST)
