@@ -181,9 +181,10 @@ class Producer(Recorder):
         return self._not_acked(lost)
 
     def flush_sync(self, timeout: float = 10.0) -> int:
-        """Does what ``flush`` does, for bots without an event loop. Blocks."""
+        """Does what ``flush`` does, for bots without an event loop. Blocks, but for a function of
+        ``health_sources``, which would wait for itself."""
         lost = self._intake.lost
-        flushing = self._begin_flush(timeout)
+        flushing = None if self._thread.is_current else self._begin_flush(timeout)
         if flushing is not None and _done_sync(flushing, timeout + _GRACE_S):
             return flushing.result()
         return self._not_acked(lost)
@@ -202,9 +203,12 @@ class Producer(Recorder):
         return self._end(lost)
 
     def close_sync(self, timeout: float = 5.0) -> int:
-        """Does what ``close`` does, for bots without an event loop. Blocks."""
+        """Does what ``close`` does, for bots without an event loop. Blocks, but for a function of
+        ``health_sources``, which would wait for itself: then it only begins to close."""
         lost = self._intake.lost
         closing = self._begin_close(timeout)
+        if self._thread.is_current:
+            return self._not_acked(lost)
         if closing is not None:
             _done_sync(closing, timeout + _GRACE_S)
         return self._end(lost)

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any, TypedDict
 
@@ -14,8 +13,7 @@ from backchannel.environment import environment
 from backchannel.errors import SettingsError
 from backchannel.events import BATCH_BYTES_MAX, COUNT_MAX, LIVE
 from backchannel.security import KafkaSecurity
-from backchannel.shaping.masking import Mask
-from backchannel.shaping.privacy import Privacy
+from backchannel.shaping.privacy import Mask, Privacy
 from backchannel.shaping.pseudonyms import Pseudonyms
 from backchannel.shaping.sampling import WEIGHT_MAX, Sampling
 
@@ -219,6 +217,8 @@ _WORDS = {bool: "True or False", int: "a number", str: "a text"}
 
 def _usable(arguments: Mapping[str, Any], mistakes: list[str]) -> dict[str, Any]:
     """Returns the arguments that are settings, and of a type to go on with."""
+    from difflib import get_close_matches  # only producers need it, and not at their import
+
     kinds = {each.name: each.type for each in fields(ProducerSettings)}
     usable: dict[str, Any] = {}
     for name, value in arguments.items():

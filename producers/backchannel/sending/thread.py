@@ -59,6 +59,7 @@ class SenderThread:
         self._lock = threading.RLock()
         self._loop: _Loop | None = None
         self._sender: Senders | None = None
+        self._thread: threading.Thread | None = None
         self._closing: asyncio.Future[float] | None = None
         self._closing_begun = False
         self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -67,6 +68,11 @@ class SenderThread:
     def started(self) -> bool:
         """Whether there is or was a thread."""
         return self._loop is not None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller is in it: a function of the bot's that the sender asks."""
+        return self._thread is threading.current_thread()
 
     def leave_to_parent(self) -> None:
         """Closes the files of the disk in a forked child, so that the locks on them last as long as
@@ -101,6 +107,7 @@ class SenderThread:
                 loop.close()
                 raise
             self._loop, self._sender, self._closing = loop, sender, closing
+            self._thread = thread
 
     def wake(self) -> None:
         """Tells the sender that there is something to do; starts the thread at the first call.

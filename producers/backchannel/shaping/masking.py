@@ -5,12 +5,8 @@ number, an IBAN or a key. What must never leave a bot should not be put into an 
 """
 
 import re
-from collections.abc import Callable
 
-__all__ = ["Mask", "mask_text"]
-
-Mask = Callable[[str], str]
-"""A bot's own hook: takes a text, returns what may be sent of it. Called in the bot's thread."""
+__all__ = ["mask_text"]
 
 
 def mask_text(text: str) -> str:

@@ -4,15 +4,18 @@ Every event passes it, whichever way it came in, and so does content. Free text 
 people become pseudonyms if there is a key. Numbers, names and other ids stay as they are.
 """
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, get_args, get_origin
 
 from backchannel.events import EVENT_TYPES
 from backchannel.shaping.encoding import Fields
-from backchannel.shaping.masking import Mask, mask_text
 from backchannel.shaping.pseudonyms import Pseudonyms
 
-__all__ = ["FREE_TEXT", "IDENTITIES", "Privacy"]
+__all__ = ["FREE_TEXT", "IDENTITIES", "Mask", "Privacy"]
+
+Mask = Callable[[str], str]
+"""A bot's own hook: takes a text, returns what may be sent of it. Called in the bot's thread."""
 
 IDENTITIES = ("user_id", "distinct_id", "principal_hash", "source_ip_hash", "subject_key")
 """Fields that name a person. ``subject_key`` only where the subject is a user."""
@@ -24,7 +27,7 @@ _LABEL_LENGTH = 256
 class Privacy:
     """What is done to the fields of an event. Safe in any thread; raises nothing."""
 
-    __slots__ = ("_hook", "_patterns", "_pseudonyms", "failed", "texts")
+    __slots__ = ("_hook", "_in_hook", "_patterns", "_pseudonyms", "failed", "texts")
 
     def __init__(
         self,
@@ -33,8 +36,9 @@ class Privacy:
         hook: Mask | None = None,
         pseudonyms: Pseudonyms | None = None,
     ) -> None:
-        self._patterns = patterns
+        self._patterns = _patterns() if patterns else None
         self._hook = hook
+        self._in_hook = threading.local()
         self._pseudonyms = pseudonyms
         self.failed: Callable[[], None] = lambda: None
         """Called when the hook failed, from the thread that offers."""
@@ -64,16 +68,27 @@ class Privacy:
                 del fields[name]
 
     def mask_text(self, text: str) -> str:
-        """Masks one text; empty if the mask fails, which is counted."""
+        """Masks one text; empty if the mask fails, which is counted. What a hook itself tells has
+        no text: it would have to pass the hook."""
         try:
-            if self._patterns:
-                text = mask_text(text)
+            if self._patterns is not None:
+                text = self._patterns(text)
             if self._hook is not None:
-                text = self._hook(text)
-                text.encode()  # half a surrogate pair could not be sent
+                text = self._hooked(self._hook, text)
         except Exception:  # noqa: BLE001  # a bot's own code: no text goes out that it did not pass
             self.failed()
             return ""
+        return text
+
+    def _hooked(self, hook: Mask, text: str) -> str:
+        if getattr(self._in_hook, "now", False):
+            raise RecursionError("the hook tells something: its text would need the hook again")
+        self._in_hook.now = True
+        try:
+            text = hook(text)
+        finally:
+            self._in_hook.now = False
+        text.encode()  # half a surrogate pair could not be sent
         return text
 
     def _masked(self, value: Any) -> Any:
@@ -82,6 +97,12 @@ class Privacy:
                 name: masked for name, each in value.items() if (masked := self.mask_text(each))
             }
         return self.mask_text(value)
+
+
+def _patterns() -> Mask:
+    from backchannel.shaping.masking import mask_text  # its patterns take time to compile
+
+    return mask_text
 
 
 def _cut(value: Any, length_max: int) -> Any:
