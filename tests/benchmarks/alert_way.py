@@ -22,11 +22,10 @@ from aiokafka import AIOKafkaConsumer
 from backchannel import Producer
 from backchannel.events import Alert, Interaction
 from backchannel.events.topics import ALERTS, EVENTS, PARTIALS, PARTITIONS
-from backchannel_processors.settings import WorkerSettings
 from benchmarks.load import load
 from benchmarks.prefilled import broker_of
 from benchmarks.results import OURS, Result, percentile
-from support.worker_process import WorkerProcess
+from support.worker_process import SHIPPED_SETTINGS, WorkerProcess
 
 __all__ = ["alert_way"]
 
@@ -36,10 +35,6 @@ EVENTS_EACH = 150
 SETTLE_S = 5.0
 GAP_S = (0.2, 0.6)
 LATEST_S = 30.0
-DEFAULTS = {
-    f"BACKCHANNEL_{name.upper()}": str(WorkerSettings.model_fields[name].default)
-    for name in ("session_timeout_s", "idle_check_s", "idle_s", "rows_s_max")
-}  # not those of the tests, which do not want to wait
 HOPS = ("sent", "flushed", "decided", "posted", "read")
 _TOPICS = (EVENTS.name, PARTIALS.name, ALERTS.name)
 
@@ -77,7 +72,7 @@ async def _at(home: Path, rate: int) -> list[Result]:
 @contextlib.asynccontextmanager
 async def _worker(home: Path) -> AsyncIterator[tuple[str, WorkerProcess]]:
     async with broker_of(home) as kafka:
-        worker = WorkerProcess(kafka, home / "worker.log", DEFAULTS)
+        worker = WorkerProcess(kafka, home / "worker.log", SHIPPED_SETTINGS)
         worker.start()
         try:
             await worker.is_at_work()

@@ -21,7 +21,7 @@ from benchmarks.peers import PEERS, figures_of_java, figures_of_python
 from benchmarks.prefilled import committed, prefilled
 from benchmarks.results import OURS, Result
 from benchmarks.traffic import interactions
-from support.worker_process import WorkerProcess
+from support.worker_process import SHIPPED_SETTINGS, WorkerProcess
 
 EVENTS = 1_000_000
 RECORDS = 60_000
@@ -59,7 +59,7 @@ async def _rates(home: Path, events: int, each: int) -> dict[str, float]:
     async with prefilled(home, events, each, step_us=STEP_US) as kafka:
         decode = await _decode_rate(kafka, events)
         peers = await _peer_rates(home, kafka, events) if each == 1 else {}
-        worker = WorkerProcess(kafka, home / "worker.log", {})
+        worker = WorkerProcess(kafka, home / "worker.log", SHIPPED_SETTINGS)
         worker.start()
         try:
             ours = await _worker_rate(kafka, events, worker)

@@ -27,6 +27,7 @@ from backchannel.events import (
     seal,
 )
 from backchannel.events.topics import ALERTS, EVENTS, METRICS
+from backchannel_processors.settings import WorkerSettings
 from support.child import start_child
 
 STOP_TIMEOUT_S = 20.0
@@ -38,6 +39,12 @@ TEST_SETTINGS = {
     "BACKCHANNEL_IDLE_S": "2",
     "BACKCHANNEL_ROWS_S_MAX": "2",
 }
+
+SHIPPED_SETTINGS = {
+    name: str(WorkerSettings.model_fields[name.removeprefix("BACKCHANNEL_").lower()].default)
+    for name in TEST_SETTINGS
+}
+"""What a worker of a user has instead: for whatever is measured."""
 
 RowKey = tuple[str, str, str, int, int]
 """origin, grouping, dims, window_s, window_start."""
