@@ -275,7 +275,9 @@ class WindowsAgent:
                         await self._write(turn, notices=False)
                 finally:
                     self._thawed.set()
-                await self._post_partials(turn)
+                if any(part.next_offset >= ends[n] for n, part in parts.items()):
+                    # Elsewhere the only news are events, which are told when it is time.
+                    await self._post_partials(turn)
             self._tell_loss()
 
     async def _post_partials(self, turn: Turn) -> None:
