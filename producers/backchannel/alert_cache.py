@@ -31,7 +31,7 @@ class AlertCache:
     def __init__(self, clock: Clock) -> None:
         self.current = False
         """Everything that stood there at the start has been read."""
-        self.without_room = 0
+        self.without_room: int = 0
         self._clock = clock
         self._lock = threading.Lock()
         self._last: dict[str, int] = {}

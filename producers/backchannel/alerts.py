@@ -61,7 +61,7 @@ class Changes:
     """What is new of alerts, whatever is repeated. Pure."""
 
     def __init__(self) -> None:
-        self.skipped = 0
+        self.skipped: int = 0
         """Records that are no alert this version can read."""
         self._last: dict[str, int] = {}
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from itertools import islice
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
-from backchannel.events import Component, Document, LlmCall, Retrieval, ToolCall
+from backchannel.events import Component, Document, Event, LlmCall, Retrieval, ToolCall
 from backchannel.metering import dollars, price
 from backchannel.millionths import millionths
 from backchannel.span import Span, put_counts
@@ -44,7 +44,7 @@ class Call(_Inner):
 
     __slots__ = ()
 
-    EVENT = LlmCall
+    EVENT: ClassVar[type[Event]] = LlmCall
     streams = True
 
     def usage(self, **counts: Any) -> None:
@@ -97,7 +97,7 @@ class Search(_Inner):
 
     __slots__ = ()
 
-    EVENT = Retrieval
+    EVENT: ClassVar[type[Event]] = Retrieval
 
     def documents(self, found: Iterable[Any]) -> None:
         """Says what was found, best first: ids, pairs of id and score, mappings or ``Document``s.
@@ -132,7 +132,7 @@ class ToolUse(_Inner):
 
     __slots__ = ()
 
-    EVENT = ToolCall
+    EVENT: ClassVar[type[Event]] = ToolCall
 
     def _complete(self, fields: dict[str, Any]) -> None:
         self._count_part("tool", fields)
@@ -143,7 +143,7 @@ class ComponentTimer(_Inner):
 
     __slots__ = ()
 
-    EVENT = Component
+    EVENT: ClassVar[type[Event]] = Component
 
     def _emit(self, kind: type[BaseException] | None) -> None:
         turn = self._parent.open_turn() if self._parent is not None else None

@@ -31,7 +31,7 @@ class SettingsError(BackchannelError, ValueError):
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("; ".join(mistakes))
-        self.mistakes = tuple(mistakes)
+        self.mistakes: tuple[str, ...] = tuple(mistakes)
 
 
 class TransportError(BackchannelError):

@@ -37,16 +37,16 @@ class Outlet:
     def __init__(
         self, intake: Intake, stamps: Stamps, clock: Clock, prices: PriceBook | None = None
     ) -> None:
-        self.intake = intake
-        self.clock = clock
-        self.prices = prices or PriceBook()
-        self.stamps = stamps
+        self.intake: Intake = intake
+        self.clock: Clock = clock
+        self.prices: PriceBook = prices or PriceBook()
+        self.stamps: Stamps = stamps
         """Those of the settings and of ``bind``."""
         self.bound: dict[str, Any] = {}
         """The fields of ``bind`` alone."""
-        self.user_id = ""
+        self.user_id: str = ""
         """The user of ``bind`` as it was said: in ``bound`` it may be a pseudonym."""
-        self.exposures = Exposures()
+        self.exposures: Exposures = Exposures()
         self.in_flight: deque[None] = deque()
         """As long as there are turns under way: a deque counts without a lock."""
         self._settings_stamps = stamps

@@ -109,7 +109,7 @@ class Producer(Recorder):
         if standing_in is not None:
             settings.setdefault("health_interval_s", 0)
             clock = standing_in.clock if clock is SYSTEM_CLOCK else clock
-        self.settings = ProducerSettings.load(kafka, arguments=settings)
+        self.settings: ProducerSettings = ProducerSettings.load(kafka, arguments=settings)
         own, mistakes = own_rates(prices or {})
         if mistakes:
             raise SettingsError(mistakes)
@@ -131,7 +131,7 @@ class Producer(Recorder):
         self._stamps, _ = Stamps.none(privacy).bind(_stamped(self.settings))
         super().__init__(Outlet(self._intake, self._stamps, clock, PriceBook(own)))
         PriceBook.make_way()
-        self.health = Vitals(self._outlet)
+        self.health: Vitals = Vitals(self._outlet)
         """The gauges of ``Health`` events; takes queues and measures of your own."""
         self.health_sources: list[HealthSource] = [self.health]
         """What else each ``Health`` event says: append a function that returns its fields."""

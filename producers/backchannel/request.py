@@ -21,7 +21,7 @@ class Request:
     def __init__(self, producer: _Flushes, timeout_s: float) -> None:
         self._producer = producer
         self._timeout_s = timeout_s
-        self.unacknowledged = 0
+        self.unacknowledged: int = 0
         """What the flush left behind, once the block has ended."""
 
     def __enter__(self) -> Self:

@@ -7,7 +7,7 @@ token cannot be reset. A scope leaves only if it is the current one, and puts ba
 that is still open.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
@@ -31,7 +31,7 @@ _INHERITABLE = frozenset(Envelope.model_fields) - OWN
 
 _current: ContextVar["Scope | None"] = ContextVar("backchannel_scope", default=None)
 
-current_scope = _current.get
+current_scope: Callable[[], "Scope | None"] = _current.get
 """Returns the innermost scope of this task or thread, or ``None``."""
 
 
@@ -196,7 +196,7 @@ class _Fields(Scope):
     def __init__(self, owner: Context, fields: dict[str, Any], parent: Scope | None) -> None:
         self.owner = owner
         self._fields = fields
-        self.memo = None
+        self.memo: Any = None
         self._closed = False
         self._misplaced = False
         self._parent = parent

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from backchannel.clock import SYSTEM_CLOCK, Clock
 from backchannel.errors import SettingsError
+from backchannel.forks import whole_import
 from backchannel.producer import Producer
 from backchannel.sending.transport import Transport
 from backchannel.settings import SettingsArguments
@@ -24,6 +25,7 @@ def init(
     kafka: str | None = None,
     *,
     transport: Transport | None = None,
+    content_transport: Transport | None = None,
     clock: Clock = SYSTEM_CLOCK,
     on_drop: "OnDrop | None" = None,
     prices: Mapping[str, Mapping[str, Any]] | None = None,
@@ -38,12 +40,19 @@ def init(
         SettingsError: settings of the first call cannot be used.
     """
     global _shared
-    first = _shared
-    if first is None or first.closed:
-        _shared = Producer(
-            kafka, transport=transport, clock=clock, on_drop=on_drop, prices=prices, **settings
-        )
-        return _shared
+    with whole_import():  # making one imports; and of two threads that ask at once, one makes it
+        first = _shared
+        if first is None or first.closed:
+            _shared = Producer(
+                kafka,
+                transport=transport,
+                content_transport=content_transport,
+                clock=clock,
+                on_drop=on_drop,
+                prices=prices,
+                **settings,
+            )
+            return _shared
     given: dict[str, Any] = {**settings, **({} if kafka is None else {"kafka": kafka})}
     differ = [name for name, value in given.items() if _setting(first, name) != value]
     if differ:
@@ -62,12 +71,13 @@ def get_producer() -> Producer:
     """
     global _shared
     if _shared is None or (_shared.closed and not _shared.settings.disabled):
-        try:
-            return init()
-        except SettingsError as error:
-            _log.warning("backchannel.get_producer(): nothing is sent: %s", error)
-            _shared = Producer(disabled=True)
-            _shared.close_sync()  # so that init() may take its place
+        with whole_import():
+            try:
+                return init()
+            except SettingsError as error:
+                _log.warning("backchannel.get_producer(): nothing is sent: %s", error)
+                _shared = Producer(disabled=True)
+                _shared.close_sync()  # so that init() may take its place
     return _shared
 
 

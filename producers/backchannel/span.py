@@ -57,7 +57,7 @@ class Span(Scope):
     """Whether its event has a time to the first token."""
 
     def __init__(self, outlet: Outlet, fields: dict[str, Any], parent: Scope | None = None) -> None:
-        self.memo = None
+        self.memo: Any = None
         self._closed = False
         self._previous = None
         self._parent = parent = self._around() if parent is None else parent

@@ -16,10 +16,10 @@ class Progress:
     __slots__ = ("exhausted", "over", "tokens")
 
     def __init__(self) -> None:
-        self.tokens = 0
+        self.tokens: int = 0
         """Items that were read and held a token."""
-        self.over = False
-        self.exhausted = False
+        self.over: bool = False
+        self.exhausted: bool = False
 
 
 class Streamed(Protocol):

@@ -3,10 +3,10 @@
 import threading
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from backchannel.calls import Call, ComponentTimer, Search, ToolUse
-from backchannel.events import Interaction
+from backchannel.events import Event, Interaction
 from backchannel.metering import TOKENS, dollars, price
 from backchannel.millionths import millionths
 from backchannel.outlet import Outlet
@@ -42,7 +42,7 @@ class Turn(Span):
 
     __slots__ = ("_calls", "_components", "_conversation", "_ttft_us")
 
-    EVENT = Interaction
+    EVENT: ClassVar[type[Event]] = Interaction
     streams = True
 
     def __init__(self, outlet: Outlet, fields: dict[str, Any], parent: Scope | None = None) -> None:

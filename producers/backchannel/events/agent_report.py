@@ -1,7 +1,7 @@
 """What an agent says of itself on ``chat.metrics``, beside the windows: so that one query tells who
 is behind, who lost something, and who decides by which rules."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -24,7 +24,9 @@ _Counts = Annotated[dict[Label, _Count], Field(max_length=64)]
 class AgentReport(BaseModel):
     """One agent of one process at one moment. Counts are since the process was started."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", strict=True, defer_build=True
+    )
 
     kind: Literal["agent"] = "agent"
     agent: Label

@@ -1,6 +1,6 @@
 """One change of an alert, as it stands on ``chat.alerts``: an open contract for any subscriber."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -27,7 +27,9 @@ class Alert(BaseModel):
     drops what is not above it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", strict=True, defer_build=True
+    )
 
     alert_id: Label
     """Stable for a rule and a series."""

@@ -1,6 +1,6 @@
 """A conversation that has fallen silent, as it stands on ``chat.metrics`` beside the windows."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,7 +30,9 @@ class ClosedConversation(BaseModel):
     conversations it stands.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", strict=True, defer_build=True
+    )
 
     kind: Literal["conversation.closed"] = "conversation.closed"
     origin: Label

@@ -1,6 +1,6 @@
 """Prompt and reply text: its own record on its own topic, only where a bot opts in."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -12,7 +12,9 @@ __all__ = ["Content"]
 class Content(BaseModel):
     """One piece of text, tied to its event by ``event_id``. Never on ``chat.events``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", strict=True, defer_build=True
+    )
 
     event_id: EventId
     ts_us: TimestampUs

@@ -7,7 +7,7 @@ what, until when and why, and who took which alert. Other kinds of record stand 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -49,7 +49,9 @@ class Silence(BaseModel):
     It covers the alerts that fit everything it names; what it leaves empty, fits.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", strict=True, defer_build=True
+    )
 
     kind: Literal["silence"] = "silence"
     silence_id: _Id
@@ -81,7 +83,9 @@ class Silence(BaseModel):
 class Ack(BaseModel):
     """Somebody takes care of an alert: of this firing of it, not of the next one."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", strict=True, defer_build=True
+    )
 
     kind: Literal["ack"] = "ack"
     alert_id: Label
@@ -102,7 +106,9 @@ Control = Annotated[Silence | Ack, Field(discriminator="kind")]
 class BudgetState(BaseModel):
     """How much of a budget is spent. Its record replaces the one before it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", strict=True, defer_build=True
+    )
 
     kind: Literal["budget"] = "budget"
     alert_id: Label
@@ -138,7 +144,9 @@ class Tombstone(BaseModel):
     """Somebody is to be forgotten: what happened before it was asked for is left out wherever it
     is read again."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", strict=True, defer_build=True
+    )
 
     kind: Literal["erasure"] = "erasure"
     erasure_id: _Id
@@ -157,7 +165,9 @@ class ErasuresApplied(BaseModel):
     """A partition of the stream's states holds nothing of those who were erased, but for what goes
     by itself within minutes. Its record replaces the one before it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", strict=True, defer_build=True
+    )
 
     kind: Literal["erasures_applied"] = "erasures_applied"
     agent: Literal["windows", "merge"]
@@ -171,7 +181,9 @@ class RulesVersion(BaseModel):
     """A version of the alert rules that workers have decided by: ``rules_hash`` of an alert names
     it, so what an alert rests on can be read for ever."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", strict=True, defer_build=True
+    )
 
     kind: Literal["rules"] = "rules"
     rules_hash: Label
@@ -189,7 +201,9 @@ class RulesPush(BaseModel):
     """Alert rules that every worker is to decide by, instead of those of its file. The newest
     record counts; one without rules gives each worker its own file back."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", strict=True, defer_build=True
+    )
 
     kind: Literal["rules_push"] = "rules_push"
     rules_hash: Label = ""

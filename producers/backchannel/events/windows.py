@@ -4,7 +4,7 @@
 ``docs/metrics.md`` and the JSON schema follow it, and tests hold them to it.
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,7 +43,9 @@ _Registers = Annotated[
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", strict=True, defer_build=True
+    )
 
 
 class Distribution(_Part):
@@ -80,7 +82,9 @@ class Window(BaseModel):
     """
 
     # Without use_attribute_docstrings: reading them made every bot's import several times slower.
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", strict=True, defer_build=True
+    )
 
     origin: Label
     """``live``, or ``replay:<id>``: replays are windows of their own."""

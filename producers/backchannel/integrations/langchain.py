@@ -70,7 +70,7 @@ class LangChainHandler(BaseCallbackHandler):
         self._turns = turns
         self._runs: OrderedDict[UUID, _Run] = OrderedDict()
         self._lock = threading.Lock()
-        self.forgotten = 0
+        self.forgotten: int = 0
         """Runs under way that were given up, since there were too many."""
 
     # Chains.

@@ -71,9 +71,9 @@ class LitellmLogger(CustomLogger):
         self._open: OrderedDict[str, Call] = OrderedDict()
         self._in_time: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
-        self.failures = 0
+        self.failures: int = 0
         """Calls that no event could be made of."""
-        self.forgotten = 0
+        self.forgotten: int = 0
         """Calls under way that were given up, since there were too many."""
 
     def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:

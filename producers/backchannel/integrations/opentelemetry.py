@@ -83,11 +83,11 @@ class BackchannelSpanProcessor(SpanProcessor):
         self._producer = producer
         self._open: OrderedDict[int, _Open] = OrderedDict()
         self._lock = threading.Lock()
-        self.forgotten = 0
+        self.forgotten: int = 0
         """Spans under way that were forgotten, since there were too many."""
-        self.nested_calls = 0
+        self.nested_calls: int = 0
         """Models' spans inside of models' spans that were left out."""
-        self.failures = 0
+        self.failures: int = 0
         """Spans that no event could be made of."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:

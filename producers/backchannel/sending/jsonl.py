@@ -30,7 +30,7 @@ class JsonlTransport:
     def __init__(self, path: str | os.PathLike[str], *, bytes_max: int = _BYTES_MAX) -> None:
         if find_spec("fcntl") is None:
             raise SettingsError(["JsonlTransport needs locks on files: this system has none"])
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._bytes_max = bytes_max
         self._file: int | None = None
 

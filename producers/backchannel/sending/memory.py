@@ -18,9 +18,9 @@ class MemoryTransport:
         """Every record as it was stored, by partition, repeats included."""
         self.away = False
         """Nobody answers: ``connect`` fails, ``send`` waits."""
-        self.delay_s = 0.0
+        self.delay_s: float = 0.0
         """How long the answer to a ``send`` takes."""
-        self.connections = 0
+        self.connections: int = 0
         """How often somebody connected."""
         self._breaks: list[bool] = []
         self._refusals = 0

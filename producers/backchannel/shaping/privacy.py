@@ -42,7 +42,7 @@ class Privacy:
         self._pseudonyms = pseudonyms
         self.failed: Callable[[], None] = lambda: None
         """Called when the hook failed, from the thread that offers."""
-        self.texts = frozenset(FREE_TEXT) if patterns or hook is not None else frozenset()
+        self.texts: frozenset[str] = frozenset(FREE_TEXT if patterns or hook is not None else ())
         """Fields that ``mask`` has to see if an event says them. Most events say none."""
 
     @property

@@ -2,6 +2,7 @@
 
 import hmac
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
 __all__ = ["Pseudonyms"]
@@ -23,7 +24,7 @@ class Pseudonyms:
 
     def __init__(self, key: str, key_id: str = "") -> None:
         secret = key.encode()
-        self.key_id = key_id or hmac.digest(secret, b"backchannel key id", "sha256").hex()[:8]
+        self.key_id: str = key_id or hmac.digest(secret, b"backchannel key id", "sha256").hex()[:8]
         prefix = f"hmac:{self.key_id}:"
 
         def of(identity: str) -> str:
@@ -31,5 +32,5 @@ class Pseudonyms:
                 return identity
             return prefix + hmac.digest(secret, identity.encode(), "sha256").hex()[:_DIGITS]
 
-        self.of = lru_cache(maxsize=_REMEMBERED)(of)
+        self.of: Callable[[str], str] = lru_cache(maxsize=_REMEMBERED)(of)
         """Returns the pseudonym of an id. Remembers the newest 8,192, since a user comes back."""

@@ -41,7 +41,7 @@ class Recording:
     """
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
-        self.clock = ExchangeableClock(clock)
+        self.clock: ExchangeableClock = ExchangeableClock(clock)
         """What the producers take for the time."""
         self._producers: list[tuple[Producer, MemoryTransport]] = []
         self._before: StandIn | None = None

@@ -1,6 +1,8 @@
 """One producer for a process: made once, found from anywhere, never in the bot's way."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -23,6 +25,18 @@ def test_the_same_producer_is_found_from_anywhere() -> None:
 
     assert backchannel.get_producer() is producer
     assert backchannel.init() is producer
+
+
+def test_threads_that_ask_at_once_get_the_same_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKCHANNEL_KAFKA", "a:1")
+    together = threading.Barrier(8)
+
+    def ask(_: int) -> backchannel.Producer:
+        together.wait(10)
+        return backchannel.get_producer()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(ask, range(8)))) == 1
 
 
 def test_the_same_settings_again_are_no_news(caplog: pytest.LogCaptureFixture) -> None:
