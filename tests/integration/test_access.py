@@ -11,7 +11,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import Interaction
 from backchannel_sinks.clickhouse.access import role_statements
-from backchannel_sinks.clickhouse.cluster import on_cluster
+from backchannel_sinks.clickhouse.cluster import Cluster
 from backchannel_sinks.clickhouse.connection import connect
 from backchannel_sinks.clickhouse.migrate import (
     MigrationError,
@@ -94,7 +94,8 @@ def test_the_engine_refuses_the_rest(reader: Callable[[str], Client], role: str,
 
 def test_what_a_server_is_told_is_what_the_engine_reads(endpoint: EndpointProcess) -> None:
     owner = connect(endpoint.url, "backchannel")
-    for statement in role_statements("backchannel", ["acme"]):
+    told = role_statements("backchannel", ["acme"])
+    for statement in (*told, *role_statements("backchannel", ["acme"], "c")):
         owner.query("SELECT formatQuery({sql:String})", parameters={"sql": statement})
     owner.close()
 
@@ -103,8 +104,12 @@ def test_the_migrations_of_a_cluster_are_what_the_engine_reads(endpoint: Endpoin
     owner = connect(endpoint.url, "backchannel")
     for migration in migrations():
         for statement in statements(migration.sql):
-            sql = on_cluster(statement, "replicas").replace("\\", "\\\\").replace("'", "\\'")
-            owner.query(f"SELECT formatQuery('{sql}')")  # too long for a parameter
+            for each in (
+                *Cluster("c").statements(statement),
+                *Cluster("c", 3).statements(statement),
+            ):
+                sql = each.replace("\\", "\\\\").replace("'", "\\'")
+                owner.query(f"SELECT formatQuery('{sql}')")  # too long for a parameter
     with pytest.raises(MigrationError, match="it knows no cluster 'replicas'"):
         migrate(owner, "replicas")
     owner.close()

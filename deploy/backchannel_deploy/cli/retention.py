@@ -9,6 +9,7 @@ from typing import Any
 from backchannel_deploy.cli.amounts import counted
 from backchannel_deploy.cli.clickhouse import connected
 from backchannel_deploy.errors import UserError
+from backchannel_deploy.parts import stored
 
 __all__ = ["Rule", "read_rules", "retention", "ttl"]
 
@@ -83,7 +84,7 @@ def retention(file: Path, /, *, dry_run: bool = False) -> None:
             mine = [rule for rule in rules if rule.table == table]
             any_expired = " OR ".join(f"({rule.expired})" for rule in mine)
             gone = client.command(f"SELECT count() FROM {table} WHERE {any_expired}")  # noqa: S608 -- of our own making
-            statement = ttl(table, mine)
+            statement = ttl(stored(client, table), mine)
             if dry_run:
                 print(f"{statement};\n-- {counted(int(str(gone)), 'row')} would go\n")
             else:

@@ -20,12 +20,12 @@ def roles(*, tenant: Annotated[list[str] | None, Parameter(negative="")] = None)
     tenant
         Also a role backchannel_tenant_NAME that sees the rows of this tenant alone.
     """
-    from backchannel_deploy.connect import find_database
+    from backchannel_deploy.connect import find_cluster, find_database
     from backchannel_sinks.clickhouse.access import role_statements
 
     try:
-        statements = role_statements(find_database(), tenant or [])
+        statements = role_statements(find_database(), tenant or [], find_cluster())
     except ValueError as error:
-        raise UserError(f"--tenant: {error}.") from error
+        raise UserError(f"{error}.") from error
     for statement in statements:
         print(f"{statement};")

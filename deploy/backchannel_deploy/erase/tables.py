@@ -8,13 +8,18 @@ from clickhouse_connect.driver.client import Client
 
 from backchannel.events import Tombstone
 from backchannel_deploy.erase.subject import Removal, removals
+from backchannel_deploy.parts import stored
 
 __all__ = ["Noted", "count", "keep_places", "note", "noted", "old_parts", "remove"]
 
 _WHOLE = {"apply_deleted_mask": 0, "final": 0}
 """Every row that lies on the disk is counted, also one that only looks deleted."""
 
-_SYNC = {"mutations_sync": 2}
+_SYNC = {
+    "mutations_sync": 2,
+    # Whose a conversation was, a replica asks of the events: each finds the same.
+    "allow_nondeterministic_mutations": 1,
+}
 
 _PLACES = """
 INSERT INTO erased_events SELECT {erasure_id:String}, producer_id, service, seq, _producer, _pseq,
@@ -119,7 +124,8 @@ def keep_places(client: Client, tombstone: Tombstone) -> None:
     who were erased before, without the name of the tenant that goes now."""
     (events,) = (each for each in removals(tombstone.subject) if each.table == "events")
     parameters = {**_parameters(tombstone), "erasure_id": tombstone.erasure_id}
-    client.command(_PLACES + events.where, parameters=parameters)
+    durable = {"distributed_foreground_insert": 1}
+    client.command(_PLACES + events.where, parameters=parameters, settings=durable)
     if tombstone.subject == "tenant":
         client.command(_SUMS_WITHOUT_TENANT, parameters=parameters)
 
@@ -127,7 +133,10 @@ def keep_places(client: Client, tombstone: Tombstone) -> None:
 def remove(client: Client, tombstone: Tombstone) -> None:
     """Rewrites every part that holds a row of the subject; returns when that is done."""
     for removal in removals(tombstone.subject):
-        client.command(_statement(removal), parameters=_parameters(tombstone), settings=dict(_SYNC))
+        table = stored(client, removal.table)
+        client.command(
+            _statement(removal, table), parameters=_parameters(tombstone), settings=dict(_SYNC)
+        )
 
 
 def old_parts(client: Client) -> int:
@@ -135,15 +144,15 @@ def old_parts(client: Client) -> int:
     tables = sorted({each.table for each in removals("user")})
     rows = client.query(
         "SELECT count() FROM system.parts WHERE database = currentDatabase() AND NOT active"
-        " AND table IN {tables:Array(String)}",
+        " AND replaceRegexpOne(table, '_local$', '') IN {tables:Array(String)}",
         parameters={"tables": tables},
     ).result_rows
     return int(rows[0][0])
 
 
-def _statement(removal: Removal) -> str:
+def _statement(removal: Removal, table: str) -> str:
     what = f"UPDATE {removal.blanked} = ''" if removal.blanked else "DELETE"
-    return f"ALTER TABLE {removal.table} {what} WHERE {removal.where}"
+    return f"ALTER TABLE {table} {what} WHERE {removal.where}"
 
 
 def _parameters(tombstone: Tombstone) -> dict[str, Any]:

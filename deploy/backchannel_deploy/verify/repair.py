@@ -9,6 +9,7 @@ from clickhouse_connect.driver.client import Client
 from backchannel.clock import Clock
 from backchannel.events.partitioning import partition_of
 from backchannel.events.topics import DEAD, EVENTS, METRICS
+from backchannel_deploy.parts import stored
 from backchannel_deploy.verify.compare import Mismatch
 from backchannel_deploy.verify.log import Log
 from backchannel_deploy.verify.stored import repeats_by_month
@@ -83,11 +84,11 @@ async def store_lost(
 def remove_repeats(client: Client, since_s: int) -> int:
     """Takes out of ``events`` what stands there more than once; returns how many rows. Rewrites the
     months in which there is any, one after the other. Blocks, for minutes where they are large."""
-    repeats = repeats_by_month(client, since_s)
+    repeats, table = repeats_by_month(client, since_s), stored(client, "events")
     for month in repeats:
         # The columns of the sorting and the partition key have to be named, too.
         client.command(
-            f"OPTIMIZE TABLE events PARTITION ID '{month}' FINAL DEDUPLICATE BY event_type,"
+            f"OPTIMIZE TABLE {table} PARTITION ID '{month}' FINAL DEDUPLICATE BY event_type,"
             " tenant_id, ts, _broker_time, _epoch, _partition, _offset, _line"
         )
     return sum(repeats.values())

@@ -5,7 +5,9 @@ embedded engine (``backchannel_deploy.endpoint.layout``), which holds them itsel
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from backchannel_sinks.clickhouse.cluster import SHARDED, Cluster
 
 __all__ = ["READERS", "ROLES", "grants", "role_name", "role_statements"]
 
@@ -94,18 +96,42 @@ def grants(role: str, database: str) -> list[str]:
     return [grant.format(db=database) for grant in ROLES[role]]
 
 
+def _also_of_parts(statements: Iterable[str], database: str) -> list[str]:
+    """Returns the statements, and beside each of a table that may be spread over shards the same
+    of its parts: who reads it reads those."""
+    both: list[str] = []
+    for each in statements:
+        named = re.search(rf"{re.escape(database)}\.(\w+)", each)
+        both.append(each)
+        if named and named[1] in SHARDED:
+            both.append(f"{each[: named.end()]}_local{each[named.end() :]}")
+    return both
+
+
 def role_name(role: str) -> str:
     """Returns the name of a role on a server."""
     return f"backchannel_{role}"
 
 
-def role_statements(database: str, tenants: Sequence[str] = ()) -> list[str]:
-    """Returns what the administrator of a server runs: every role, and for each tenant one that
-    sees the rows of this tenant alone. Safe to repeat.
+def role_statements(database: str, tenants: Sequence[str] = (), cluster: str = "") -> list[str]:
+    """Returns what the administrator of a server, or of all servers of a cluster, runs: every role,
+    and for each tenant one that sees the rows of this tenant alone. Safe to repeat.
 
     Raises:
-        ValueError: the name of a tenant has characters that do not belong into a role's name.
+        ValueError: the name of a tenant has characters that do not belong into a role's name, or
+            that is no name of a cluster.
     """
+    if not cluster:
+        return _of_one_server(database, tenants)
+    where = f" ON CLUSTER '{Cluster(cluster).name}'"
+    head = re.compile(
+        r"^(CREATE ROLE IF NOT EXISTS \w+|CREATE ROW POLICY OR REPLACE \w+|GRANT|REVOKE)"
+    )
+    told = _also_of_parts(_of_one_server(database, tenants), database)
+    return [head.sub(lambda found: found[0] + where, each) for each in told]
+
+
+def _of_one_server(database: str, tenants: Sequence[str]) -> list[str]:
     statements = []
     for role in ROLES:
         statements += _role(role_name(role), grants(role, database))

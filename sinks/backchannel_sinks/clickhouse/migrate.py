@@ -11,9 +11,10 @@ from importlib.resources import files
 
 from clickhouse_connect.driver.client import Client
 
-from backchannel_sinks.clickhouse.cluster import on_cluster
+from backchannel_sinks.clickhouse.cluster import Cluster, shards_of
 
 __all__ = [
+    "NOTES",
     "VERSION_MIN",
     "Migration",
     "MigrationError",
@@ -31,7 +32,7 @@ that; 26.3 is the first with long support."""
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
-_NOTES = """
+NOTES = """
 CREATE TABLE IF NOT EXISTS schema_migrations
 (
     version UInt32 COMMENT 'number of the migration',
@@ -43,6 +44,7 @@ ENGINE = ReplacingMergeTree
 ORDER BY version
 COMMENT 'Which migrations this database has.'
 """
+"""The statement that makes the table in which they are noted."""
 
 
 class MigrationError(Exception):
@@ -95,21 +97,22 @@ def check_version(version: str) -> None:
 def migrate(client: Client, cluster: str = "") -> list[Migration]:
     """Applies what the client's database does not have yet, and returns it.
 
-    With the name of a cluster every statement runs on all of its replicas, and tables replicate.
+    With the name of a cluster every statement runs on all of its replicas, and tables replicate;
+    they are spread over its shards, of which there are as many as when the database was made.
 
     Creates the database when there is none. Safe to repeat, to interrupt and to run twice at once:
     every statement may be repeated, and a migration is noted after its last one. Blocks.
 
     Raises:
         MigrationError: a migration that was applied is not the one of this version; or the server
-            is too old, or the cluster is not one of one shard.
+            is too old, knows no such cluster, or has the tables of another kind of cluster.
         clickhouse_connect.driver.exceptions.ClickHouseError: ClickHouse is away or refuses.
     """
     check_version(client.server_version or "")
-    if cluster:
-        _check_cluster(client, cluster)
-    _create_database(client, cluster)
-    client.command(on_cluster(_NOTES, cluster))
+    where = _where(client, cluster)
+    _create_database(client, where)
+    for statement in where.statements(NOTES):
+        client.command(statement)
     noted = _applied(client)
     todo = []
     for migration in migrations():
@@ -123,7 +126,8 @@ def migrate(client: Client, cluster: str = "") -> list[Migration]:
             )
     for migration in todo:
         for statement in statements(migration.sql):
-            client.command(on_cluster(statement, cluster))
+            for each in where.statements(statement):
+                client.command(each)
         _note(client, migration)
     return todo
 
@@ -144,21 +148,31 @@ def applied(client: Client) -> dict[int, str]:
     return _applied(client) if known else {}
 
 
-def _check_cluster(client: Client, cluster: str) -> None:
+def _where(client: Client, name: str) -> Cluster:
+    """Returns the cluster, and over how many shards the tables are spread or are to be."""
+    if not name:
+        return Cluster()
     (shards,) = client.query(
         "SELECT uniqExact(shard_num) FROM system.clusters WHERE cluster = {cluster:String}",
-        parameters={"cluster": cluster},
+        parameters={"cluster": name},
     ).result_rows[0]
     if not shards:
-        raise MigrationError(f"it knows no cluster {cluster!r}: see system.clusters")
-    if shards > 1:
+        raise MigrationError(f"it knows no cluster {name!r}: see system.clusters")
+    made = client.query(
+        "SELECT engine_full FROM system.tables WHERE database = {database:String}"
+        " AND name = 'events'",
+        parameters={"database": client.database or ""},
+    ).result_rows
+    over = shards_of(str(made[0][0])) if made else int(shards)
+    if over == 1 and shards > 1:
         raise MigrationError(
-            f"the cluster {cluster!r} has {shards} shards: backchannel keeps every row on every"
-            " replica and needs a cluster of one shard"
+            f"the cluster {name!r} has {shards} shards, and the tables are there already, of one:"
+            " make a new database, and move the rows with INSERT … SELECT"
         )
+    return Cluster(name, over)
 
 
-def _create_database(client: Client, cluster: str) -> None:
+def _create_database(client: Client, where: Cluster) -> None:
     name = client.database or ""
     if not _DATABASE.fullmatch(name):
         raise MigrationError("the database must have a name of letters, digits and _")
@@ -169,7 +183,7 @@ def _create_database(client: Client, cluster: str) -> None:
         use_database=False,
     )
     if not known:
-        statement = on_cluster(f"CREATE DATABASE IF NOT EXISTS `{name}`", cluster)
+        (statement,) = where.statements(f"CREATE DATABASE IF NOT EXISTS `{name}`")
         client.command(statement, use_database=False)
 
 

@@ -32,6 +32,10 @@ INSERT_SETTINGS = {
     "input_format_null_as_default": 0,
     "input_format_defaults_for_omitted_fields": 1,
     "date_time_input_format": "basic",
+    # Of a table that is spread over shards: durable there before it is answered, and always through
+    # the same replica, which knows what it has stored.
+    "distributed_foreground_insert": 1,
+    "load_balancing": "in_order",
 }
 
 _NO_SUCH_COLUMN = 16
@@ -105,7 +109,11 @@ class ClickHouseStore:
         since = self._clock.now_us() - _LOOK_BACK_US
 
         def select(client: Client) -> Sequence[Sequence[Any]]:
-            answer = client.query(statement, parameters={**parameters, "since": since})
+            answer = client.query(
+                statement,
+                parameters={**parameters, "since": since},
+                settings={"load_balancing": "in_order"},
+            )
             return answer.result_rows
 
         return await self._in_thread(select)
