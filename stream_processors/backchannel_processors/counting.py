@@ -107,8 +107,7 @@ def _count_interactions(tally: Tally, turns: Sequence[Interaction]) -> None:
     )
     tally.labelled["by_status"] = by_status
     tally.distributions["latency"] = Values(durations, tally.weight)
-    slowest = _of_slowest(durations, ids)
-    tally.exemplars["slowest"] = _highest(slowest)
+    tally.exemplars["slowest"] = _highest(durations, ids)
     if errors:
         _count_errors(tally, [turn for turn in turns if turn.status in FAILED])
     for code in set(codes):
@@ -128,7 +127,7 @@ def _count_interactions(tally: Tally, turns: Sequence[Interaction]) -> None:
     _count_components(tally, components, durations)
     if _count_costs(tally, turns, costs, ""):
         priced = [(cost, event_id) for cost, event_id in zip(costs, ids, strict=True) if cost]
-        tally.exemplars["costliest"] = _highest(priced)
+        tally.exemplars["costliest"] = _highest(*zip(*priced, strict=True))
     tally.distinct["users"] = marks_of(users)
     tally.distinct["sessions"] = marks_of(sessions)
 
@@ -280,7 +279,7 @@ def _count_feedback(tally: Tally, opinions: Sequence[Feedback]) -> None:
     ratings = [each for each in opinions if each.kind == "rating"]
     if ratings:
         tally.exemplars["lowest_rated"] = _highest(
-            [(-(each.value or 0), each.event_id) for each in ratings]
+            [-(each.value or 0) for each in ratings], [each.event_id for each in ratings]
         )
 
 
@@ -303,8 +302,9 @@ def _count_exceptions(tally: Tally, errors: Sequence[ErrorEvent]) -> None:
 def _count_crossings(tally: Tally, crossings: Sequence[Crossing]) -> None:
     tally.labelled["conversations_over"] = dict(Counter([each.limit for each in crossings]))
     for limit in tally.labelled["conversations_over"]:
+        some = [each for each in crossings if each.limit == limit]
         tally.exemplars[over(limit)] = _highest(
-            [(each.total, each.event_id) for each in crossings if each.limit == limit]
+            [each.total for each in some], [each.event_id for each in some]
         )
 
 
@@ -365,19 +365,14 @@ def _scores(tally: Tally, name: str, values: Sequence[tuple[str, int]]) -> None:
 
 
 def _newest(observed: Sequence[Observation]) -> list[tuple[int, str]]:
-    return _highest([(each.ts_us, each.event_id) for each in observed])
+    return _highest([each.ts_us for each in observed], [each.event_id for each in observed])
 
 
-def _of_slowest(durations: Sequence[int], ids: Sequence[str]) -> list[tuple[int, str]]:
-    """Returns those that the slowest ones are among: a few of many."""
-    least = nlargest(EXEMPLARS_MAX, durations)[-1]
-    slow = [(us, event_id) for us, event_id in zip(durations, ids, strict=True) if us >= least]
-    if len(set(slow)) < EXEMPLARS_MAX:
-        return list(zip(durations, ids, strict=True))  # some came more than once
-    return slow
-
-
-def _highest(candidates: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """Returns the highest ones. What came twice stands there once, as if it had come in two
-    batches: a state does not depend on where they were cut."""
-    return nlargest(EXEMPLARS_MAX, set(candidates))
+def _highest(values: Sequence[int], ids: Sequence[str]) -> list[tuple[int, str]]:
+    """Returns the highest values with their ids. What came twice stands there once, as if it had
+    come in two batches: a state does not depend on where they were cut."""
+    least = nlargest(EXEMPLARS_MAX, values)[-1]
+    high = {each for each in zip(values, ids, strict=True) if each[0] >= least}
+    if len(high) < EXEMPLARS_MAX:
+        high = set(zip(values, ids, strict=True))  # some of them came twice
+    return sorted(high, reverse=True)[:EXEMPLARS_MAX]

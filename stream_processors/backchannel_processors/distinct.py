@@ -32,6 +32,7 @@ _FEW = 64
 _HIGHEST_BITS = int.from_bytes(b"\x80" * REGISTERS, "little")
 _DEFLATE_BITS = -PRECISION  # a window of all registers, and no header
 _INDEXES = tuple(range(REGISTERS))
+_NOBODY = -1
 _IDS_REMEMBERED = 65_536
 
 
@@ -39,6 +40,8 @@ class _MarkById(dict[str, int]):
     """Marks of ids that came lately: to look one up costs a fifth of hashing the id."""
 
     def __missing__(self, each: str) -> int:
+        if not each:
+            return _NOBODY
         hashed = xxh64_intdigest(each.encode())
         rank = _RANK_MAX - (hashed & _REST).bit_length()
         mark = self[each] = hashed >> _REST_BITS << _RANK_BITS | rank
@@ -52,9 +55,9 @@ def marks_of(ids: Iterable[str]) -> Marks:
     """Returns the marks of some ids; the empty id names nobody."""
     if len(_mark_by_id) > _IDS_REMEMBERED:
         _mark_by_id.clear()
-    named = set(ids)
-    named.discard("")
-    return set(map(_mark_by_id.__getitem__, named))
+    marks = set(map(_mark_by_id.__getitem__, ids))
+    marks.discard(_NOBODY)
+    return marks
 
 
 class Registers:
