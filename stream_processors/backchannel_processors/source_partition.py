@@ -123,9 +123,11 @@ class _Series:
         "ahead_offset",
         "dims",
         "grouping",
+        "is_cell",
         "last_offset",
         "measures",
         "name",
+        "sealed",
         "start",
         "waiting",
     )
@@ -136,6 +138,10 @@ class _Series:
         self.grouping = grouping
         self.dims = dims
         self.measures = Measures()
+        self.is_cell = False
+        """It is what a cell counts, and so a state by itself."""
+        self.sealed: msgspec.Raw | None = None
+        """A cell as it was told, until it changes or is written: both are the same."""
         self.last_offset = -1
         self.waiting: list[Tally] = []
         """What its cells have counted since it was last asked for: added up together, which costs
@@ -150,6 +156,11 @@ class _Series:
         if self.waiting:
             self.measures.take(self.waiting)
             self.waiting = []
+
+    def seal(self) -> msgspec.Raw:
+        """Returns everything, as it is now."""
+        self.settle()
+        return self.sealed or seal_measures(self.measures)
 
     def collect(self, tallies: Sequence[Tally]) -> None:
         """Keeps what is to be told ahead."""
@@ -169,19 +180,20 @@ class _Series:
         base_offset, self.ahead_offset = self.ahead_offset, self.last_offset
         if base_offset < 0:
             self.settle()
-            return self._partial(source, self.measures.brief, is_brief=True)
+            return self._partial(source, seal_measures(self.measures.brief), is_brief=True)
         tallies, self.ahead = self.ahead, []
-        return self._partial(
-            source, Measures.brief_of(tallies), is_brief=True, base_offset=base_offset
-        )
+        sealed = seal_measures(Measures.brief_of(tallies))
+        return self._partial(source, sealed, is_brief=True, base_offset=base_offset)
 
     def full(self, source: int) -> Partial:
         """Returns everything."""
-        self.settle()
-        return self._partial(source, self.measures)
+        sealed = self.seal()
+        if self.is_cell:
+            self.sealed = sealed
+        return self._partial(source, sealed)
 
     def _partial(
-        self, source: int, measures: Measures, *, is_brief: bool = False, base_offset: int = -1
+        self, source: int, sealed: msgspec.Raw, *, is_brief: bool = False, base_offset: int = -1
     ) -> Partial:
         return Partial(
             self.name,
@@ -190,7 +202,7 @@ class _Series:
             self.start,
             source,
             self.last_offset,
-            seal_measures(measures),
+            sealed,
             is_brief,
             base_offset,
         )
@@ -205,8 +217,8 @@ class _Cell:
         "fresh_late",
         "fresh_offset",
         "last_offset",
-        "measures",
         "other_in",
+        "own",
         "place",
         "series",
         "sums",
@@ -219,8 +231,9 @@ class _Cell:
         self.other_in = other_in
         """Names of the groupings that had no room for its own series."""
         own = [each for each in series if each.dims == place[2] and OTHER not in each.dims]
-        self.measures = own[0].measures if own else Measures()
-        """Its own; the same object as that of the series that can have no other cell."""
+        self.own = own[0] if own else _Series(*place[:2], "", place[2])
+        """What it counts: the series that can have no other cell, or one that nobody sees."""
+        self.own.is_cell = True
         self.sums = [each for each in series if each not in own]
         """The other series that its events are added to."""
         self.last_offset = -1
@@ -267,6 +280,15 @@ class _CellState(msgspec.Struct, array_like=True, frozen=True):
     last_offset: int
     other_in: list[str]
     measures: Measures
+
+
+class _SealedCell(msgspec.Struct, array_like=True, frozen=True):
+    """A ``_CellState`` as it is written."""
+
+    v: int
+    last_offset: int
+    other_in: list[str]
+    measures: msgspec.Raw
 
 
 class _Ids(msgspec.Struct, array_like=True, frozen=True):
@@ -668,7 +690,8 @@ class SourcePartition:
             cell.fresh = []
             cell.last_offset = cell.fresh_offset
             self._unsaved[cell] = None
-            cell.measures.take(tallies)
+            cell.own.measures.take(tallies)
+            cell.own.sealed = None
             for series in cell.sums:
                 series.waiting += tallies
                 if len(series.waiting) >= _WAITING_MAX:
@@ -866,7 +889,7 @@ class SourcePartition:
         cell = self._admit(name, start, window, dims, state.other_in)
         cell.last_offset = cell.contained_offset = state.last_offset
         self._ahead_offset = max(self._ahead_offset, state.last_offset)
-        cell.measures.add(state.measures)
+        cell.own.measures.add(state.measures)
         for series in cell.sums:
             series.measures.add(state.measures)
         self._note_unsent(cell)
@@ -900,4 +923,5 @@ def _cell_key(place: _Place) -> bytes:
 
 
 def _cell_value(cell: _Cell) -> bytes:
-    return encode_state(_CellState(VERSION, cell.last_offset, cell.other_in, cell.measures))
+    sealed, cell.own.sealed = cell.own.seal(), None
+    return encode_state(_SealedCell(VERSION, cell.last_offset, cell.other_in, sealed))
