@@ -37,13 +37,20 @@ class BodyReader:
     """Reads one body, piece by piece; the file with its data goes when the block ends."""
 
     def __init__(
-        self, query: str, coding: str, folder: Path, limits: BodyLimits | None = None
+        self,
+        query: str,
+        coding: str,
+        folder: Path,
+        limits: BodyLimits | None = None,
+        *,
+        native: bool = False,
     ) -> None:
-        """`query` is the URL's part of the statement; the body goes on from there."""
+        """`query` is the URL's part of the statement; the body goes on from there, in ClickHouse's
+        `native` compression below the coding where the URL says so."""
         self._limits = limits or BodyLimits()
         # As the server: the URL's part ends in a line of its own.
         self._text = bytearray(query.encode(errors="surrogateescape") + b"\n" if query else b"")
-        self._unfold = decompressor(coding)
+        self._unfold = decompressor(coding, native=native)
         # No suffix: the engine would take `.gz` for compressed.
         self._path = folder / uuid4().hex
         self._file: BinaryIO | None = None

@@ -1,4 +1,5 @@
-"""HTTP content codings: zstd, lz4 (frames), gzip and deflate, both ways, piece by piece."""
+"""HTTP content codings: zstd, lz4 (frames), gzip and deflate, both ways, piece by piece. Below them
+ClickHouse's own compression, where a URL asks for it."""
 
 import sys
 import zlib
@@ -13,8 +14,12 @@ else:
     from backports import zstd
 
 from backchannel_deploy.endpoint.errors import ClickHouseError
+from backchannel_deploy.endpoint.native import NativeCompress, NativeDecompress
 
-__all__ = ["Compress", "Decompress", "accepted_coding", "compressor", "decompressor"]
+__all__ = ["NATIVE", "Compress", "Decompress", "accepted_coding", "compressor", "decompressor"]
+
+NATIVE = "native"
+"""ClickHouse's own compression. No header names it: who asks for it in the URL knows."""
 
 # What one step may unfold at most: a small body must not become a large one in memory.
 _STEP_BYTES = 1 << 20
@@ -43,13 +48,15 @@ def accepted_coding(accept_encoding: str) -> str | None:
     return next((coding for coding in _CODINGS if coding in named), None)
 
 
-def decompressor(coding: str) -> Decompress:
-    """The decompressor for a Content-Encoding header's value.
+def decompressor(coding: str, *, native: bool = False) -> Decompress:
+    """The decompressor for a Content-Encoding header's value, and for what is ``native`` below it.
 
     Raises:
         ClickHouseError: the coding is not one of ours.
     """
     coding = coding.strip().lower()
+    if native:
+        return _NativeWithin(decompressor(coding))
     match coding:
         case "" | "identity":
             return _Identity()
@@ -69,6 +76,8 @@ def decompressor(coding: str) -> Decompress:
 
 def compressor(coding: str) -> Compress:
     """The compressor for a coding that ``accepted_coding`` chose."""
+    if coding == NATIVE:
+        return NativeCompress()
     if coding == "lz4":
         return _Lz4Compress()
     if coding == "zstd":
@@ -82,6 +91,20 @@ class _Identity:
 
     def finish(self) -> None:
         pass
+
+
+class _NativeWithin:
+    def __init__(self, outer: Decompress) -> None:
+        self._outer = outer
+        self._inner = NativeDecompress()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        for piece in self._outer.feed(data):
+            yield from self._inner.feed(piece)
+
+    def finish(self) -> None:
+        self._outer.finish()
+        self._inner.finish()
 
 
 class _ZlibDecompress:

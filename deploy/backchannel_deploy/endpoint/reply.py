@@ -10,7 +10,7 @@ from threading import Event
 
 from aiohttp import web
 
-from backchannel_deploy.endpoint.compression import accepted_coding, compressor
+from backchannel_deploy.endpoint.compression import NATIVE, accepted_coding, compressor
 from backchannel_deploy.endpoint.engine import Summary
 from backchannel_deploy.endpoint.errors import ClickHouseError, error_body, http_status
 from backchannel_deploy.endpoint.request import Request
@@ -117,11 +117,11 @@ async def reply(
     summary = await outcome
     body = b"".join(held)
     headers = _headers(request, facts, output_format, summary)
-    coding = accepted_coding(request.accept_encoding)
+    coding = _coding(request)
     if body and coding:
         fold = compressor(coding)
         body = fold.feed(body) + fold.finish()
-        headers["Content-Encoding"] = coding
+        headers |= _named(coding)
     return web.Response(body=body, headers=headers)
 
 
@@ -136,10 +136,9 @@ async def _stream(
 ) -> web.StreamResponse:
     headers = _headers(request, facts, output_format, Summary(returns_rows=True))
     headers["X-ClickHouse-Exception-Tag"] = tag = secrets.token_hex(8)
-    coding = accepted_coding(request.accept_encoding)
-    if coding:
-        headers["Content-Encoding"] = coding
+    coding = _coding(request)
     fold = compressor(coding) if coding else None
+    headers |= _named(coding)
     response = web.StreamResponse(headers=headers)
     response.enable_chunked_encoding()
     await response.prepare(http)
@@ -168,6 +167,14 @@ async def _stream(
         await response.write(fold.finish())
     await response.write_eof()
     return response
+
+
+def _coding(request: Request) -> str | None:
+    return NATIVE if request.native_answer else accepted_coding(request.accept_encoding)
+
+
+def _named(coding: str | None) -> dict[str, str]:
+    return {"Content-Encoding": coding} if coding and coding != NATIVE else {}
 
 
 def failure(error: ClickHouseError, query_id: str, facts: Facts) -> web.Response:

@@ -67,6 +67,10 @@ class Request:
     session_s: int = SESSION_S
     content_encoding: str = ""
     accept_encoding: str = ""
+    native_answer: bool = False
+    """The answer is to be in ClickHouse's own compression."""
+    native_body: bool = False
+    """The body is."""
 
 
 def read_request(
@@ -79,12 +83,6 @@ def read_request(
             may not do.
     """
     url = dict(parameters)
-    if _flag(url, "compress") or _flag(url, "decompress"):
-        raise ClickHouseError.named(
-            "NOT_IMPLEMENTED",
-            "The native compression (compress=1, decompress=1) is not supported by this endpoint,"
-            " use Content-Encoding and Accept-Encoding",
-        )
     settings = {k: v for k, v in parameters if k and k not in _INTERFACE and k[:6] != "param_"}
     read_only = method in ("GET", "HEAD")
     if read_only and settings.pop("readonly", "2") == "0":
@@ -107,6 +105,8 @@ def read_request(
         accept_encoding=headers.get("Accept-Encoding", "")
         if _flag(url, "enable_http_compression")
         else "",
+        native_answer=_flag(url, "compress"),
+        native_body=_flag(url, "decompress"),
     )
 
 
@@ -124,7 +124,8 @@ def role_of(
     for known, role in users.items():
         right_user = hmac.compare_digest(given.user.encode(), known.user.encode())
         right_password = hmac.compare_digest(given.password.encode(), known.password.encode())
-        if right_user and right_password:
+        # As a server: who has no password may say any. The JDBC driver says "null" for none.
+        if right_user and (right_password or not known.password):
             found = role
     if found is None:
         raise ClickHouseError.named(

@@ -158,7 +158,13 @@ class Server:
                 "NOT_IMPLEMENTED",
                 "Forms (external data, form-encoded parameters) are not supported by this endpoint",
             )
-        reader = BodyReader(request.query, request.content_encoding, self._spool, self._limits.body)
+        reader = BodyReader(
+            request.query,
+            request.content_encoding,
+            self._spool,
+            self._limits.body,
+            native=request.native_body,
+        )
         with reader:
             body = await self._read(http, reader)
             check_statement(body.statement)

@@ -43,10 +43,18 @@ def test_every_request_has_a_query_id() -> None:
     assert read_request("GET", [], {}).query_id != read_request("GET", [], {}).query_id
 
 
-@pytest.mark.parametrize("name", ["compress", "decompress"])
-def test_native_compression_is_refused_instead_of_ignored(name: str) -> None:
-    with pytest.raises(ClickHouseError, match="NOT_IMPLEMENTED"):
-        read_request("POST", [(name, "1")], {})
+def test_a_url_may_ask_for_clickhouses_own_compression_of_either() -> None:
+    asked = read_request("POST", [("compress", "1")], {})
+    assert (asked.native_answer, asked.native_body) == (True, False)
+    told = read_request("POST", [("decompress", "1")], {})
+    assert (told.native_answer, told.native_body) == (False, True)
+
+
+def test_who_has_no_password_may_say_any_as_with_a_server() -> None:
+    users = {Credentials(): ""}
+    assert role_of(users, {}, {"X-ClickHouse-Key": "null"}) == ""
+    with pytest.raises(ClickHouseError, match="AUTHENTICATION_FAILED"):
+        role_of(users, {}, {"X-ClickHouse-User": "ana", "X-ClickHouse-Key": ""})
 
 
 @pytest.mark.parametrize(
