@@ -89,6 +89,7 @@ def _block(data: bytes) -> bytes:
 
 
 def _unfolded(method: int, data: bytes, size: int) -> bytes:
+    found: bytes
     try:
         match method:
             case 0x82:
