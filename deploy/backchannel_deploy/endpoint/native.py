@@ -83,7 +83,7 @@ class NativeDecompress:
 
 
 def _block(data: bytes) -> bytes:
-    folded = lz4.block.compress(data, store_size=False)
+    folded: bytes = lz4.block.compress(data, store_size=False)
     whole = _HEAD.pack(_LZ4, _HEAD.size + len(folded), len(data)) + folded
     return cityhash128(whole) + whole
 
