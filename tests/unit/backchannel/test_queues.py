@@ -37,8 +37,9 @@ def test_celery_over_redis_counts_the_jobs_of_all_priorities(port: int) -> None:
 
 
 def test_celery_over_files_and_memory_counts_the_same_way(tmp_path: Path) -> None:
-    folder = {"data_folder_in": str(tmp_path), "data_folder_out": str(tmp_path)}
-    for app in (celery_app("memory://"), celery_app("filesystem://", **folder)):
+    names = ("data_folder_in", "data_folder_out", "control_folder")
+    folders = dict.fromkeys(names, str(tmp_path))
+    for app in (celery_app("memory://"), celery_app("filesystem://", **folders)):
         app.send_task("answer", queue="slow")
         app.send_task("answer", queue="slow")
 
