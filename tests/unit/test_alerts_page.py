@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from backchannel_deploy.cli.app import run
+from backchannel_deploy.cli.runbook import runbooks
 from backchannel_processors.durations import duration_text
 from backchannel_processors.groupings import Groupings
 from backchannel_processors.rule import (
@@ -54,8 +56,8 @@ def metrics() -> str:
 def rules() -> str:
     head = ["| rule | kind | fires when | by | severity |", "|---|---|---|---|---|"]
     rows = [
-        f"| [`{rule.name}`](runbooks/{rule.name}.md) | `{rule.kind}` | {_when(rule)} | "
-        f"{', '.join(rule.by) or 'everything'} | {rule.severity} |"
+        f"| [`{rule.name}`](../deploy/backchannel_deploy/runbooks/{rule.name}.md) | "
+        f"`{rule.kind}` | {_when(rule)} | {', '.join(rule.by) or 'everything'} | {rule.severity} |"
         for rule in RULES
     ]
     return "\n".join([*head, *rows, ""])
@@ -99,13 +101,26 @@ def test_the_page_is_what_the_code_says(part: type) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.name))
 def test_every_shipped_rule_says_what_it_means_and_what_to_do(rule: AnyRule) -> None:
-    page = DOCS / "runbooks" / f"{rule.name}.md"
-    headings = re.findall(r"^## (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    page = runbooks()[rule.name]
+    headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
     assert headings == ["What it means", "What to look at", "What to do"]
-    assert rule.annotations["runbook"] == f"docs/runbooks/{rule.name}.md"
+    assert rule.annotations["runbook"] == f"backchannel alerts runbook {rule.name}"
     assert {"summary", "evidence"} <= rule.annotations.keys()
 
 
 def test_every_runbook_is_of_a_shipped_rule_or_of_the_notifier() -> None:
-    pages = {page.stem for page in (DOCS / "runbooks").glob("*.md")}
-    assert pages == {rule.name for rule in RULES} | {"pipeline-down"}
+    assert runbooks().keys() == {rule.name for rule in RULES} | {"pipeline-down"}
+
+
+def test_a_runbook_points_at_nothing_that_an_installed_package_has_not() -> None:
+    pointing = [name for name, page in runbooks().items() if "](" in page or "docs/" in page]
+    assert pointing == []
+
+
+def test_the_command_that_an_alert_names_prints_its_runbook(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for rule in RULES:
+        assert run(rule.annotations["runbook"].split()[1:]) == 0
+        assert capsys.readouterr().out.startswith(f"# {rule.name}: ")
+    assert run(["alerts", "runbook", "mine"]) == 1

@@ -28,6 +28,7 @@ from backchannel_deploy.cli.retention import retention
 from backchannel_deploy.cli.roles import roles
 from backchannel_deploy.cli.rules import backtest, check, test
 from backchannel_deploy.cli.rules_push import push, versions, withdraw
+from backchannel_deploy.cli.runbook import runbook
 from backchannel_deploy.cli.schema import schema
 from backchannel_deploy.cli.sink import sink
 from backchannel_deploy.cli.sql import sql
@@ -90,6 +91,7 @@ _alerts.command(show_alert, name="show")
 _alerts.command(tail)
 _alerts.command(silence)
 _alerts.command(ack)
+_alerts.command(runbook)
 app.command(_alerts)
 _rules = App(
     name="rules",

@@ -12,6 +12,17 @@ def notifier(*, file: Path | None = None) -> None:
 
     Kafka is the one of BACKCHANNEL_KAFKA, else of the `backchannel up` that runs here.
 
+    The file says who can be told; without a `[[route]]` everybody is told everything:
+
+        [target.chat]
+        apprise = "slack://${SLACK_TOKEN}/#alerts"
+        [target.hook]
+        webhook = "https://example.com/alerts"
+        secrets = ["${HOOK_SECRET}"]
+        [[route]]
+        severity = ["error", "critical"]
+        to = ["hook"]
+
     Parameters
     ----------
     file
@@ -31,8 +42,8 @@ def notifier(*, file: Path | None = None) -> None:
         plan = settings.plan()
         if not plan.target:
             raise UserError(
-                "Nobody to tell: name a target in a file and the file in BACKCHANNEL_NOTIFIER_FILE "
-                "(docs/notifier.md)."
+                "Nobody to tell: name a target in a file and the file in "
+                "BACKCHANNEL_NOTIFIER_FILE. What stands in it: backchannel notifier --help"
             )
         from backchannel_sinks.notifier.run import notifier_main
 

@@ -55,7 +55,8 @@ def test(file: Path, /, *more: Path) -> int:
     Parameters
     ----------
     file
-        A TOML file with tests; docs/alerts.md shows one.
+        A TOML file with tests, as those of the shipped rules are: rules/default.test.toml in
+        the package backchannel_deploy.
     more
         Further files.
     """

@@ -49,6 +49,9 @@ def roles_for(settings: "UpSettings", console: "Console") -> tuple["Role", ...]:
         plan = NotifierSettings(kafka="", notifier_file=settings.notifier_file).plan()
     if plan.target:
         return (*ROLES, NOTIFIER)
-    told = "Nobody is told of alerts: BACKCHANNEL_NOTIFIER_FILE names no target (docs/notifier.md)"
+    told = (
+        "Nobody is told of alerts: BACKCHANNEL_NOTIFIER_FILE names no target. What stands in it: "
+        "backchannel notifier --help"
+    )
     console.print(f"· {told}", style="dim", highlight=False, soft_wrap=True)
     return ROLES

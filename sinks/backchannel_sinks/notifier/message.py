@@ -137,6 +137,7 @@ def alertmanager_body(message: Message) -> bytes:
 
 def _as_of_alertmanager(alert: Alert) -> dict[str, Any]:
     ended = _instant(alert.ends_at_us) if alert.ends_at_us is not None else _NEVER
+    runbook = alert.annotations.get("runbook", "")
     return {
         "status": alert.state,
         "labels": alert.dims
@@ -145,7 +146,8 @@ def _as_of_alertmanager(alert: Alert) -> dict[str, Any]:
         "annotations": alert.annotations,
         "startsAt": _instant(alert.starts_at_us),
         "endsAt": ended,
-        "generatorURL": alert.annotations.get("runbook", ""),
+        # Others make a link of it; a shipped rule names a command.
+        "generatorURL": runbook if runbook.startswith("http") else "",
         "fingerprint": alert.alert_id[:16],
     }
 

@@ -96,7 +96,7 @@ def _raised(judgement: Judgement, now_us: int) -> Alert:
         annotations={
             "summary": f"The pipeline stands still: {judgement.why}. "
             "Until it works again, no alert comes from the bots.",
-            "runbook": "docs/runbooks/pipeline-down.md",
+            "runbook": "backchannel alerts runbook pipeline-down",
         },
         metric="worker_silence_s",
         op=">=",

@@ -69,5 +69,7 @@ class PlanFile:
     def _way(self, text: str, path: Path) -> _Way:
         plan = Plan.parse(text, path)
         if not plan.target:
-            raise PlanError(f"{path}: nobody to tell; name a target (docs/notifier.md)")
+            raise PlanError(
+                f"{path}: nobody to tell; name a target (an example: backchannel notifier --help)"
+            )
         return _Way(plan, self._senders(plan))
