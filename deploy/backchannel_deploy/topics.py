@@ -15,7 +15,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from backchannel.clock import Clock
 from backchannel.events.topics import CONTROL, EVENTS, PARTITIONS, TOPICS, Topic
@@ -137,8 +137,11 @@ async def ensure_topics(
         await admin.close()
 
 
-async def inspect_topics(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> Inspection:
-    """Returns how the topics are; changes nothing.
+async def inspect_topics(
+    admin: AIOKafkaAdminClient, topics: Sequence[Topic], *, settings: bool = True
+) -> Inspection:
+    """Returns how the topics are; changes nothing. ``settings`` are compared as well, which takes
+    a right of its own.
 
     Raises:
         aiokafka.errors.KafkaError: Kafka is away, or refuses this user.
@@ -148,7 +151,7 @@ async def inspect_topics(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) ->
     return Inspection(
         tuple(topic.name for topic in topics if topic.name not in partitions),
         partitions,
-        tuple(await _differences(admin, existing)),
+        tuple(await _differences(admin, existing)) if settings else (),
         tuple(await _under_replicated(admin, partitions)),
     )
 
@@ -291,7 +294,7 @@ async def topic_settings(
     for answer in answers:
         for code, message, _, name, entries in answer.resources:
             if code:
-                raise KafkaError(f"cannot read the settings of {name}: {message}")
+                raise for_code(code)(f"cannot read the settings of {name}: {message}")
             found[name] = {entry[0]: entry[1] for entry in entries}
     return found
 

@@ -9,13 +9,16 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
 
 from backchannel.clock import Clock
 from backchannel.events import Accepted, open_batch
 from backchannel.events.topics import EVENTS, Topic
 from backchannel_deploy.cli.amounts import counted
 from backchannel_deploy.doctor.finding import Finding
+from backchannel_deploy.doctor.kafka_door import knock
+from backchannel_deploy.doctor.kafka_rights import REFUSALS, check_rights, without_right
 from backchannel_deploy.erase.retention import PROMISED_DAYS, personal_topics, too_long
 from backchannel_deploy.partitions import cut_wrongly
 from backchannel_deploy.topics import (
@@ -33,6 +36,8 @@ _AHEAD_MS = 1_000
 """Two clocks further apart than this are told; what the network takes is less."""
 _CLAMPED_MS = 60_000
 """The processors' default: an event that is further ahead of the broker's clock is moved back."""
+_MEMORY = "offsets.retention.minutes"
+_DAY_MS = 86_400_000
 _MIGRATE = "Create them: backchannel migrate"
 
 
@@ -54,16 +59,23 @@ async def check_kafka(
     reached, findings = await _check_addresses(addresses)
     if not reached:
         return findings
+    topics, options = topics or all_topics(), dict(security or {})
     try:
-        async with asyncio.timeout(4 * _STEP_TIMEOUT_S):
-            async with _admin(",".join(reached), dict(security or {})) as admin:
+        async with asyncio.timeout(5 * _STEP_TIMEOUT_S):
+            door = await knock(
+                reached[0], options, [each.name for each in topics], timeout_s=_STEP_TIMEOUT_S
+            )
+            if door.refusal:
+                return [*findings, door.refusal]
+            async with _admin(",".join(reached), options) as admin:
                 findings += await _check_brokers(admin, addresses)
-                inspection = await inspect_topics(admin, topics or all_topics())
-                findings += _judged(inspection, topics or all_topics())
-                findings += await _check_retention(admin, inspection, erasure_days)
+                findings += await check_rights(admin, door.hidden)
+                seen = [each for each in topics if each.name not in door.hidden]
+                inspection = await inspect_topics(admin, seen, settings=False)
+                findings += await _check_settings(admin, inspection, seen, erasure_days)
             if count := inspection.partitions.get(EVENTS.name, 0):
                 partitions = [TopicPartition(EVENTS.name, number) for number in range(count)]
-                newest = await _newest_records(",".join(reached), dict(security or {}), partitions)
+                newest = await _newest_records(",".join(reached), options, partitions)
                 findings += _judged_clocks(newest, clock)
     except TimeoutError:
         findings.append(
@@ -137,6 +149,21 @@ async def _admin(kafka: str, security: dict[str, Any]) -> AsyncIterator[AIOKafka
         await admin.close()
 
 
+async def _check_settings(
+    admin: AIOKafkaAdminClient, found: Inspection, topics: Sequence[Topic], erasure_days: int
+) -> list[Finding]:
+    """Checks topics, and the settings of topics and brokers as far as this user may read them."""
+    try:
+        found = await inspect_topics(admin, topics)
+        findings = _judged(found, topics) + await _check_retention(admin, found, erasure_days)
+    except REFUSALS as error:
+        return [*_judged(found, topics), without_right(error)]
+    try:
+        return findings + await _check_memory(admin, found)
+    except REFUSALS as error:
+        return [*findings, without_right(error)]
+
+
 async def _check_retention(
     admin: AIOKafkaAdminClient, inspection: Inspection, erasure_days: int
 ) -> list[Finding]:
@@ -152,6 +179,32 @@ async def _check_retention(
             "Shorten its retention.ms, or promise more: BACKCHANNEL_ERASURE_DAYS.",
         )
         for topic, days in found.items()
+    ]
+
+
+async def _check_memory(admin: AIOKafkaAdminClient, inspection: Inspection) -> list[Finding]:
+    """Kafka must remember how far a group has come for longer than it has the records."""
+    if EVENTS.name not in inspection.partitions:
+        return []
+    kept_ms = int((await topic_settings(admin, [EVENTS]))[EVENTS.name]["retention.ms"])
+    broker = str((await admin.describe_cluster())["brokers"][0]["node_id"])
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, broker)])
+    ((code, _, _, _, entries),) = answer.resources
+    if code:
+        raise for_code(code)
+    minutes = next((int(each[1]) for each in entries if each[0] == _MEMORY), 0)
+    if not minutes or 0 <= kept_ms < minutes * 60_000:
+        return []
+    return [
+        Finding(
+            "kafka",
+            "warning",
+            f"Kafka forgets how far workers and sinks have come {minutes / 1_440:g} days after "
+            f"they were stopped, and {EVENTS.name} keeps its records for "
+            f"{'ever' if kept_ms < 0 else f'{kept_ms / _DAY_MS:g} days'}: they would be read "
+            "once more.",
+            f"Set {_MEMORY}=525600 (a year) on every broker.",
+        )
     ]
 
 
@@ -197,15 +250,15 @@ def _judged(found: Inspection, topics: Sequence[Topic]) -> list[Finding]:
             "topics",
             "warning",
             f"{difference}.",
-            "It is left as it is, since somebody may have chosen it; docs/topics.md says why it "
-            "should be otherwise.",
+            "It is left as it is, since somebody may have chosen it. kafka-configs.sh sets it, if "
+            "nobody has.",
         )
         for difference in found.differences
     ]
     if found.under_replicated:
         told = f"A copy is missing or behind: {', '.join(found.under_replicated)}."
         findings.append(Finding("topics", "warning", told, "Is one of the brokers away?"))
-    if findings:
+    if findings or not topics:
         return findings
     told = f"{len(topics)} topics, all as they should be."
     if count := found.partitions.get(EVENTS.name, 0):
