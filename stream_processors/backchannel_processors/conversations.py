@@ -218,6 +218,9 @@ class Conversations:
         self._closed: list[tuple[_Key, ClosedRow]] = []
         self._told: dict[_Key, None] = {}
         self._erasures = Erasures()
+        self.whole_from_us = 0
+        """What began earlier may have begun before the first record that was read, and is not told:
+        its turns count as late. 0 but after a recount."""
 
     def take(
         self,
@@ -330,6 +333,10 @@ class Conversations:
 
     def _close(self, key: _Key, conversation: _Conversation) -> None:
         del self._open[key]
+        if conversation.started_us < self.whole_from_us:
+            self._counters.conversations_late += conversation.turns
+            self._told[key] = None
+            return
         self._closed.append((key, self._row(key, conversation)))
         self._counters.conversations_closed += 1
 

@@ -27,6 +27,9 @@ class ProducerNumbers:
         self.lost = 0
         """Records that are missing between the numbers that came."""
 
+    def __contains__(self, producer_id: str) -> bool:
+        return producer_id in self._last
+
     def is_new(self, producer_id: str, pseq: int) -> bool:
         """Notes a record, and says whether it is new: its number is above the last one. A jump
         over numbers is a loss, added to ``lost``."""

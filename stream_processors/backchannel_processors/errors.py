@@ -6,7 +6,13 @@
 └── ``MissedRecordsError``      the consumer jumped over records that are still in the log
 """
 
-__all__ = ["MissedRecordsError", "RulesError", "StateError", "WorkerError"]
+__all__ = ["REBUILD", "MissedRecordsError", "RulesError", "StateError", "WorkerError"]
+
+REBUILD = (
+    "stop all workers, then `backchannel rebuild`, then start them (with up: `backchannel up "
+    "--rebuild`)"
+)
+"""How the states are made anew, for the end of a sentence."""
 
 
 class WorkerError(Exception):

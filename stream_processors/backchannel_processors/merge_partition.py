@@ -41,7 +41,7 @@ from backchannel_processors.series import Series, Taken
 from backchannel_processors.source_partition import BASE_S
 from backchannel_processors.states import Entry, decode_state, encode_state
 
-__all__ = ["LONG_S", "MergePartition", "MergeRules"]
+__all__ = ["LONG_S", "MergePartition", "MergeRules", "recount_entry"]
 
 LONG_S = 60
 """Width of the windows whose 10 s windows are held, and let go of, together."""
@@ -97,6 +97,8 @@ class _Origin:
 class _Meta(msgspec.Struct, frozen=True):
     v: int
     next_offset: int
+    quiet_until_us: int = 0
+    """Alerts are decided once event time has come this far: what was before has been told."""
 
 
 class _PartState(msgspec.Struct, array_like=True, frozen=True):
@@ -135,6 +137,12 @@ _decode_key = msgspec.json.Decoder(_Key).decode
 _decode_part_key = msgspec.json.Decoder(_PartKey).decode
 
 
+def recount_entry(next_offset: int, quiet_until_us: int) -> Entry:
+    """Returns the state of a partition that starts anew at ``next_offset``, and tells of no alert
+    before everything of event times up to ``quiet_until_us`` is counted."""
+    return _META_KEY, encode_state(_Meta(VERSION, next_offset, quiet_until_us))
+
+
 class MergePartition:
     """All series of one partition of ``chat.partials``. Owned by one task at a time."""
 
@@ -165,6 +173,7 @@ class MergePartition:
         self._erasures = Erasures()
         self._erased: list[Entry] = []
         """Deletions of what was erased, to be written before anything of the same key."""
+        self._quiet_until_us = 0
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -412,9 +421,9 @@ class MergePartition:
 
     def alerts(self, now_us: int) -> list[Alert]:
         """Returns the transitions that follow from what came since the last call."""
-        if not self.is_caught_up:
-            return []
         time_us = self._closed_us(LIVE, now_us)[1] + self._rules.lateness_s * _SECOND_US
+        if not self.is_caught_up or time_us < self._quiet_until_us:
+            return []
         if self._time_us + BASE_S * _SECOND_US <= time_us < _FOR_EVER_US:
             self._time_us = time_us - time_us % (BASE_S * _SECOND_US)
         read = (notice.read_to_us for notice in self._notices.values())
@@ -481,7 +490,7 @@ class MergePartition:
         for origin in self._origins.values():
             kept += origin.long.changes()
         self._changed = False
-        meta = (_META_KEY, encode_state(_Meta(VERSION, self.next_offset)))
+        meta = (_META_KEY, encode_state(_Meta(VERSION, self.next_offset, self._quiet_until_us)))
         return chain(erased, self._states(unsaved), kept), meta, gone
 
     def _states(self, unsaved: dict[_PartKey, int]) -> Iterator[Entry]:
@@ -558,7 +567,9 @@ class MergePartition:
         for key, value in entries:
             kind = _decode_key(key).kind
             if kind == "meta" and value is not None:
-                self.next_offset = max(self.next_offset, decode_state(value, _Meta).next_offset)
+                meta = decode_state(value, _Meta)
+                self.next_offset = max(self.next_offset, meta.next_offset)
+                self._quiet_until_us = max(self._quiet_until_us, meta.quiet_until_us)
             elif kind == "notice" and value is not None:
                 notice = decode_state(value, _NoticeState).notice
                 self._notices[notice.source] = _later(self._notices.get(notice.source), notice)

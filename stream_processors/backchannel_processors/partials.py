@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from backchannel_processors.distinct import Registers
-from backchannel_processors.errors import StateError
+from backchannel_processors.errors import REBUILD, StateError
 from backchannel_processors.groupings import Dims
 from backchannel_processors.measures import Exemplar, Measures
 from backchannel_processors.sealed_lines import RECORD_BYTES_MAX
@@ -178,7 +178,7 @@ def decode_bundle(value: bytes) -> Bundle:
             return bundle
     raise StateError(
         f"a record on chat.partials has version {version}, this worker knows {VERSION}: "
-        "let workers of one version finish before another one starts"
+        f"run the version that wrote it, or have the states counted anew: {REBUILD}"
     )
 
 

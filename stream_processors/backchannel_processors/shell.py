@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 
 from backchannel.clock import SYSTEM_CLOCK, Clock
-from backchannel_processors.errors import MissedRecordsError, StateError
+from backchannel_processors.errors import REBUILD, MissedRecordsError, StateError
 from backchannel_processors.log_kafka import LogReader
 from backchannel_processors.outbox_kafka import Message, Outbox
 from backchannel_processors.states import Entry
@@ -143,7 +143,7 @@ async def begin(tools: Tools, topic: str, owned: dict[int, Owned]) -> dict[int, 
             raise StateError(
                 f"{topic} partition {partition} ends at {ends[partition]}, but its state knows "
                 f"records up to {state.needed_end}: the topic was deleted and created again. "
-                "Delete the changelog topics as well, and create them again"
+                f"Have its state made anew as well: {REBUILD}"
             )
         if state.next_offset < begins[partition]:
             tools.log.error(

@@ -34,14 +34,14 @@ from backchannel_processors.duplicates import (
     ProducerNumbers,
 )
 from backchannel_processors.erasures import Erasures
-from backchannel_processors.errors import StateError
+from backchannel_processors.errors import REBUILD, StateError
 from backchannel_processors.groupings import Dims, Grouping, Groupings, other_of
 from backchannel_processors.measures import OTHER, Measures, Tally
 from backchannel_processors.observations import Health, Loss, Observation, read
 from backchannel_processors.partials import VERSION, Notice, Partial, Progress, seal_measures
 from backchannel_processors.states import Entry, decode_state, encode_state
 
-__all__ = ["BASE_S", "Record", "SourcePartition", "WindowRules"]
+__all__ = ["BASE_S", "Record", "SourcePartition", "WindowRules", "recount_entry"]
 
 BASE_S = 10
 """Width of the windows that events are counted in; longer ones are sums of them."""
@@ -273,6 +273,10 @@ class _Meta(msgspec.Struct, frozen=True):
     producers: list[tuple[str, int]]
     dropped: dict[str, int] = {}
     """Events that each producer has dropped so far, as it told."""
+    recount_to: int = 0
+    """Records below this offset were counted before: by states that were given up."""
+    whole_from_us: int = 0
+    """Conversations that began earlier are not known from their beginning."""
 
 
 class _CellState(msgspec.Struct, array_like=True, frozen=True):
@@ -319,9 +323,25 @@ class _IdsKey(msgspec.Struct, array_like=True, frozen=True):
 
 
 _META_KEY = encode_state(_Key("meta"))
+_UNKNOWN_BEFORE = -1
+"""Stands for what a producer had dropped before it was first heard of."""
 _decode_key = msgspec.json.Decoder(_Key).decode
 _decode_cell_key = msgspec.json.Decoder(_CellKey).decode
 _decode_ids_key = msgspec.json.Decoder(_IdsKey).decode
+
+
+def recount_entry(
+    next_offset: int, recount_to: int, from_us: int, *, lateness_s: int, silence_s: int
+) -> Entry:
+    """Returns the state of a partition that counts anew from ``next_offset`` on.
+
+    It counts windows that begin at ``from_us`` or later, and of the records below ``recount_to``
+    no replay: what of one came before is not known, and its windows would come out too small.
+    """
+    watermarks = {LIVE: from_us + lateness_s * _SECOND_US}
+    whole_from_us = from_us + silence_s * _SECOND_US
+    meta = _Meta(VERSION, next_offset, watermarks, [], [], {}, recount_to, whole_from_us)
+    return _META_KEY, encode_state(meta)
 
 
 class SourcePartition:
@@ -364,6 +384,7 @@ class SourcePartition:
         self._changed = False
         self._noticed: Notice | None = None
         self._last_record_us = now_us
+        self._recount_to = 0
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -378,6 +399,8 @@ class SourcePartition:
         counters.received += batch.count
         lost = self._producers.lost
         if batch.pseq is not None:
+            if self._recounts and batch.pseq > 1 and batch.producer_id not in self._producers:
+                self._dropped[batch.producer_id] = _UNKNOWN_BEFORE
             if not self._producers.is_new(batch.producer_id, batch.pseq):
                 counters.duplicate += batch.count
                 return
@@ -401,10 +424,15 @@ class SourcePartition:
         lost = self._producers.lost - lost
         self._count(batch.origin, origin, observations, record, (batch.producer_id, lost))
 
+    @property
+    def _recounts(self) -> bool:
+        """The record that is being taken was counted before."""
+        return self.next_offset <= self._recount_to
+
     def _origin_of(self, name: str) -> _Origin | None:
         origin = self._origins.get(name)
         if origin is None and self._has_room_for_origin():
-            origin = self._origins[name] = _Origin()
+            origin = self._origins[name] = _Origin(ended=self._recounts)
         return origin
 
     def _has_room_for_origin(self) -> bool:
@@ -490,7 +518,7 @@ class SourcePartition:
             if isinstance(each, Health) and each.sdk_dropped and producer_id:
                 total = sum(each.sdk_dropped.values())
                 before = self._dropped.pop(producer_id, 0)
-                if total > before:
+                if total > before != _UNKNOWN_BEFORE:
                     losses.append(_loss(each, dropped=total - before))
                 self._dropped[producer_id] = max(total, before)
                 while len(self._dropped) > self._rules.producers_max:
@@ -785,6 +813,8 @@ class SourcePartition:
             [name for name, origin in self._origins.items() if origin.ended],
             self._producers.items(),
             dict(self._dropped),
+            self._recount_to,
+            self._conversations.whole_from_us,
         )
         self._changed = False
         states = chain(
@@ -872,6 +902,8 @@ class SourcePartition:
         self.next_offset = meta.next_offset
         self._producers = ProducerNumbers(meta.producers, most=self._rules.producers_max)
         self._dropped = dict(meta.dropped)
+        self._recount_to = meta.recount_to
+        self._conversations.whole_from_us = meta.whole_from_us
         for name, watermark_us in meta.watermarks.items():
             self._origins[name] = _Origin(watermark_us, name in meta.ended, now_us)
 
@@ -880,7 +912,7 @@ class SourcePartition:
         if len(dims) != len(self._rules.groupings.finest):
             raise StateError(
                 "the groupings name other dimensions than those of the persisted windows: "
-                "give them back, or start with a new data directory"
+                f"give them back, or have them counted anew: {REBUILD}"
             )
         origin = self._origins.setdefault(name, _Origin(last_seen_us=now_us))
         if self._is_forgotten(origin, start):

@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from backchannel_processors.distinct import Registers
-from backchannel_processors.errors import StateError
+from backchannel_processors.errors import REBUILD, StateError
 from backchannel_processors.partials import VERSION
 
 __all__ = ["Entry", "decode_state", "encode_state"]
@@ -42,6 +42,6 @@ def decode_state(value: bytes, kind: type[_State]) -> _State:
 _REBUILD = (
     "a persisted state {found}, this worker reads version "
     + str(VERSION)
-    + ": run the version that wrote it, or rebuild: stop all workers, delete the changelog topics "
-    "and the offsets of the group, create the topics again and start one worker"
+    + ": run the version that wrote it, or have it counted anew: "
+    + REBUILD
 )

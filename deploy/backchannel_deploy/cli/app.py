@@ -22,6 +22,7 @@ from backchannel_deploy.cli.exporter import exporter
 from backchannel_deploy.cli.migrate import migrate
 from backchannel_deploy.cli.notifier import notifier
 from backchannel_deploy.cli.prices import import_prices, list_prices, missing_prices
+from backchannel_deploy.cli.rebuild import rebuild
 from backchannel_deploy.cli.replay import replay
 from backchannel_deploy.cli.report import summary
 from backchannel_deploy.cli.retention import retention
@@ -77,6 +78,7 @@ for _command, _group in (
     (exporter, _RUN),
     (doctor, _OPERATE),
     (migrate, _OPERATE),
+    (rebuild, _OPERATE),
     (retention, _OPERATE),
     (roles, _OPERATE),
     (schema, _OPERATE),

@@ -1,6 +1,5 @@
 """`backchannel up`: the whole stack on this machine."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["roles_for", "up"]
 
 
-def up(*, data_dir: Path | None = None) -> int:
+def up(*, data_dir: Path | None = None, rebuild: bool = False) -> int:
     """Start the whole stack on this machine: Kafka, ClickHouse, processors, sink,
     and a notifier where BACKCHANNEL_NOTIFIER_FILE says whom to tell. Ctrl-C stops it.
 
@@ -23,9 +22,13 @@ def up(*, data_dir: Path | None = None) -> int:
     ----------
     data_dir
         Where everything is kept; also BACKCHANNEL_DATA_DIR. Data survives a restart.
+    rebuild
+        First have the worker count its states anew, as `backchannel rebuild` does: for once, after
+        an upgrade that asks for it.
     """
     from rich.console import Console
 
+    from backchannel_deploy.cli.rebuild import rebuild_states
     from backchannel_deploy.prepare import prepare
     from backchannel_deploy.recover import recover
     from backchannel_deploy.up import UpSettings, run_up
@@ -33,10 +36,18 @@ def up(*, data_dir: Path | None = None) -> int:
     settings = UpSettings() if data_dir is None else UpSettings(data_dir=data_dir)
     console = Console()
     roles = roles_for(settings, console)
-    with_topics = partial(
-        prepare, partitions=settings.new_partitions, at_least=settings.partitions or 0
-    )
-    return run_up(settings, with_topics, console, recover=recover, roles=roles)
+
+    async def prepared(kafka: str, clickhouse: str) -> None:
+        await prepare(
+            kafka,
+            clickhouse,
+            partitions=settings.new_partitions,
+            at_least=settings.partitions or 0,
+        )
+        if rebuild:
+            console.print(f"· {await rebuild_states(kafka)}", highlight=False, soft_wrap=True)
+
+    return run_up(settings, prepared, console, recover=recover, roles=roles)
 
 
 def roles_for(settings: "UpSettings", console: "Console") -> tuple["Role", ...]:

@@ -6,7 +6,7 @@ from msgspec import structs
 from backchannel.events import LIVE, Alert
 from backchannel_processors.alerting import AlertBook, alert_id
 from backchannel_processors.counters import MergeCounters
-from backchannel_processors.merge_partition import MergePartition, MergeRules
+from backchannel_processors.merge_partition import MergePartition, MergeRules, recount_entry
 from backchannel_processors.partials import (
     Bundle,
     Notice,
@@ -339,3 +339,16 @@ def test_the_past_of_a_series_survives_what_lets_go_of_its_windows() -> None:
     heir.restore([*states, meta, *gone], later_us)
     hear(heir, slow(9, start_s=600, count=3), time_s=600)
     assert [(alert.state, alert.value) for alert in heir.alerts(later_us)] == [("firing", 5.0)]
+
+
+def test_what_was_long_over_when_states_were_rebuilt_is_not_told_again() -> None:
+    part, again = merge_partition(), merge_partition()
+    part.restore([recount_entry(0, NOON_US + 20 * SECOND_US)], NOON_US)
+    hear(part, slow(0, count=9))
+    assert part.alerts(NOON_US) == []
+    states, meta, _ = part.checkpoint()
+    again.restore([*states, meta], NOON_US)
+    hear(again, time_s=19)
+    assert again.alerts(NOON_US) == []
+    hear(again, slow(9, start_s=20, count=3), time_s=21)
+    assert [alert.sample_count for alert in again.alerts(NOON_US + 21 * SECOND_US)] == [12]
