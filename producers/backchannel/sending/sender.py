@@ -137,6 +137,13 @@ class Sender:
             self._deal_now()
             self._overflow.spill(self._lanes, under_way=True)
 
+    async def disconnect(self) -> None:
+        """Closes the connection; where that fails, it is said, and nothing else changes."""
+        try:
+            await self._transport.close()
+        except Exception as bug:  # noqa: BLE001  # of a transport of the bot's own
+            self._say_once("the connection could not be closed", _where(bug))
+
     def close(self) -> None:
         """Lets go of the disk."""
         if self._overflow is not None:
@@ -164,7 +171,7 @@ class Sender:
             self._intake.count_reconnect()
             _log.debug("the connection to Kafka is made anew: %s", broken.exceptions[0])
         finally:
-            await self._transport.close()
+            await self.disconnect()
 
     def _open_lanes(self, partitions: int) -> None:
         self._grow_lanes(partitions)

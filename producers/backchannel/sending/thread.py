@@ -180,9 +180,7 @@ class SenderThread:
         for task in work:
             task.cancel()
         await asyncio.wait(work)
-        await self._transport.close()
-        if self._content is not None:
-            await self._content[1].close()
+        await sender.disconnect()
 
 
 class Senders:
@@ -203,6 +201,11 @@ class Senders:
     async def flush(self, timeout_s: float) -> int:
         """Flushes all of them; returns how many events and texts are not acknowledged."""
         return sum(await asyncio.gather(*(sender.flush(timeout_s) for sender in self._senders)))
+
+    async def disconnect(self) -> None:
+        """Closes their connections."""
+        for sender in self._senders:
+            await sender.disconnect()
 
     def spill_rest(self) -> None:
         """Writes what is held to disk, where there is one for it."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 import pytest
@@ -134,6 +135,24 @@ async def test_a_bug_in_a_transport_is_said_once_and_events_still_go_out(
 
     assert [r.levelno for r in caplog.records if r.name == "backchannel"] == [logging.ERROR]
     assert "ZeroDivisionError" in caplog.text
+    assert "canary" not in caplog.text
+
+
+async def test_a_transport_that_cannot_be_closed_holds_up_no_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Unclosable(MemoryTransport):
+        async def close(self) -> None:
+            raise ZeroDivisionError("canary")
+
+    transport = Unclosable(1)
+    producer = Producer(transport=transport)
+    producer.track(Interaction())
+    began = time.monotonic()
+
+    assert await producer.close(5) == 0
+    assert time.monotonic() - began < 2
+    assert [len(transport.events()), len(caplog.records)] == [1, 1]
     assert "canary" not in caplog.text
 
 
