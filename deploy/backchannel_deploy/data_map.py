@@ -104,6 +104,7 @@ def data_map() -> tuple[Place, ...]:
     return tuple(
         Place(table, _TOPICS.get(table), days.get(table, ()), tuple(_entries(table, known)))
         for table, known in columns.items()
+        if known  # a statement may only change what is said of a view
     )
 
 
