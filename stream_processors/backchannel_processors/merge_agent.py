@@ -41,6 +41,8 @@ _ROWS_EVERY_S = {10: 1.0, 60: 5.0, 300: 10.0, 3_600: 60.0, 86_400: 300.0}
 """How long a change of a window of each width is collected before its row is told. With every
 second for all of them, 100,000 series would be 500,000 rows a second."""
 _EVALUATE_S = 0.01
+_EVALUATE_S_MAX = 0.1
+"""How long what changes is collected at most when deciding costs much."""
 
 
 class MergeAgent:
@@ -61,7 +63,7 @@ class MergeAgent:
         """Held while alerts are decided and on their way."""
         self._writing = asyncio.Lock()
         self._assignments = 0
-        self._evaluated = Pace(_EVALUATE_S, tools.clock, tools.backlog)
+        self._evaluated = Pace(_EVALUATE_S, tools.clock, tools.backlog, seconds_max=_EVALUATE_S_MAX)
         self._rows = {
             width_s: Pace(
                 max(settings.flush_s, min(every_s, settings.rows_s_max)),

@@ -33,7 +33,8 @@ Checkpoint = tuple[Iterable[Entry], Entry, Iterable[Entry]]
 """What is written first, when that is durable, and when that is durable."""
 
 _COST_SHARE_MAX = 0.25
-"""Largest share of the time that telling may take while records wait to be read."""
+"""Largest share of the time that telling may take while records wait to be read, and what alerts
+wait for at any time."""
 
 _WAITED_US = 1_000_000
 """A record that is taken later than this after the broker had it has waited for us."""
@@ -91,10 +92,18 @@ class Tools:
 
 class Pace:
     """When something is due that should not happen more often than every ``seconds``, and that may
-    take no more than its share of the time while records wait."""
+    take no more than its share of the time while records wait.
 
-    def __init__(self, seconds: float, clock: Clock, backlog: Backlog) -> None:
+    With ``seconds_max`` it keeps to its share at any time, as far as that: the less often it
+    happens, the more is done at once, and the less that costs. So a worker that is busy gets round
+    sooner than one that tells as often as it can.
+    """
+
+    def __init__(
+        self, seconds: float, clock: Clock, backlog: Backlog, *, seconds_max: float = 0.0
+    ) -> None:
         self._us = round(seconds * 1_000_000)
+        self._most_us = round(seconds_max * 1_000_000)
         self._clock = clock
         self._backlog = backlog
         self._due_us = 0
@@ -120,10 +129,11 @@ class Pace:
         ``linger_s`` it is not due again either.
         """
         now_us = self._clock.monotonic_us()
-        wait_us = max(self._us, round(linger_s * 1_000_000))
         spent_us = now_us - started_us if cost_us is None else cost_us
+        share_us = round(spent_us / _COST_SHARE_MAX)
+        wait_us = max(self._us, round(linger_s * 1_000_000), min(share_us, self._most_us))
         self._due_us = started_us + wait_us
-        self._rested_us = now_us + min(round(spent_us / _COST_SHARE_MAX), 60 * self._us)
+        self._rested_us = now_us + min(share_us, 60 * self._us)
 
     def hurry(self) -> None:
         """Makes it due now."""

@@ -33,6 +33,8 @@ __all__ = ["WindowsAgent"]
 
 _CONVERSATIONS_PER_RECORD = 100
 _SERIES_CACHED_MAX = 100_000
+_FAST_S_MAX = 0.25
+"""How long what alert rules watch is collected at most when telling it costs much."""
 _LINGER_SHARE = 0.1
 """Of how far the stream is behind: so much longer what changes is collected. What is late already
 is told with little more delay, in fewer and fuller records, so that a backlog is worked off at
@@ -63,7 +65,9 @@ class WindowsAgent:
         self._telling_ahead = asyncio.Lock()
         self._writing = asyncio.Lock()
         self._assignments = 0
-        self._fast = Pace(settings.fast_flush_s, tools.clock, tools.backlog)
+        self._fast = Pace(
+            settings.fast_flush_s, tools.clock, tools.backlog, seconds_max=_FAST_S_MAX
+        )
         self._flush_s = settings.flush_s
         self._full = Pace(settings.flush_s, tools.clock, tools.backlog)
         self._saved = Pace(settings.checkpoint_s, tools.clock, tools.backlog)

@@ -113,6 +113,14 @@ def test_what_costs_much_happens_less_often_while_records_wait() -> None:
     assert pace.wait_s == pytest.approx(4)
 
 
+@pytest.mark.parametrize(("cost_s", "wait_s"), [(0.01, 0.05), (0.02, 0.08), (0.2, 0.25)])
+def test_what_alerts_wait_for_takes_its_share_and_no_more(cost_s: float, wait_s: float) -> None:
+    clock = ManualClock()
+    pace = Pace(0.05, clock, Backlog(clock), seconds_max=0.25)
+    pace.done(clock.monotonic_us(), cost_us=round(cost_s * 1_000_000))
+    assert pace.wait_s == pytest.approx(wait_s)
+
+
 @pytest.mark.parametrize(
     ("waited_s", "later_s", "there"), [(0.9, 0, False), (1.1, 0.4, True), (1.1, 0.6, False)]
 )
