@@ -183,18 +183,22 @@ class MergePartition:
         self.next_offset = offset + 1
         self._changed = True
         self._counters.received += len(bundle.partials)
+        before_us: dict[str, int] = {}
         for partial in bundle.partials:
-            self._take_partial(partial, offset, now_us)
+            name = partial.origin
+            if name not in before_us:
+                self._origin_of(name).heard_us = now_us
+                before_us[name] = self._forget_before_us(name)
+            self._take_partial(partial, offset, before_us[name])
         for notice in bundle.notices:
             self._take_notice(notice, now_us)
 
-    def _take_partial(self, partial: Partial, offset: int, now_us: int) -> None:
-        origin = self._origin_of(partial.origin)
-        origin.heard_us = now_us
-        if self._is_forgotten(partial.origin, partial.window_start):
+    def _take_partial(self, partial: Partial, offset: int, before_us: int) -> None:
+        start = partial.window_start
+        if (start - start % LONG_S + LONG_S) * _SECOND_US <= before_us:
             self._counters.forgotten += 1
             return
-        if self._erasures.covers(partial.grouping, partial.dims, _us(partial.window_start)):
+        if self._erasures.covers(partial.grouping, partial.dims, _us(start)):
             self._counters.erased += 1
             return
         match self._put(partial, offset):
@@ -396,16 +400,13 @@ class MergePartition:
         return _FOR_EVER_US if over else progress.watermark_us
 
     def _forget_before_us(self, name: str) -> int:
+        """Returns the event time before which nothing of an origin can change any more."""
         held_s = self._rules.lateness_s + self._rules.remember_s
         reached = (
             self._reached_us(name, source, idle_counts=False)
             for source in range(self._rules.sources)
         )
         return min(reached) - held_s * _SECOND_US
-
-    def _is_forgotten(self, name: str, start: int) -> bool:
-        end_s = start - start % LONG_S + LONG_S
-        return end_s * _SECOND_US <= self._forget_before_us(name)
 
     # -- alerts ----------------------------------------------------------------------------------
 
