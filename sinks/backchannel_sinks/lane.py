@@ -26,7 +26,8 @@ long before ``chat.dead`` is full of them."""
 
 @dataclass(frozen=True, slots=True)
 class BlockLimits:
-    """When a block is full, and how long a record waits for it to become so."""
+    """When a block is full, and how long a record waits for it to become so: from ``linger_us`` to
+    ``linger_max_us``."""
 
     rows_max: int = 50_000
     bytes_max: int = 24 * 1024 * 1024
@@ -37,6 +38,8 @@ class BlockLimits:
     dead_in_a_row_max: int = 1_000
     """Of a partition whose last lines, so many in a row, were all bad, that many are taken in
     ``POISONED_PAUSE_US``, until a good one comes; 0 for no such bound."""
+    linger_max_us: int = 1_500_000
+    """Where inserting takes long, records wait longer for others: never longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +126,9 @@ class Lane:
             self.next_offset = record.offset + 1
         return None
 
-    def due_at_us(self, *, now: bool = False) -> int | None:
-        """Returns when the next block is to be stored; ``None`` when there is nothing to store.
-        With ``now`` no record waits for others to come."""
+    def due_at_us(self, linger_us: int) -> int | None:
+        """Returns when the next block is to be stored, if records wait for others for
+        ``linger_us``; ``None`` when there is nothing to store."""
         if self.block is not None:
             return self.retry_at_us
         if not self.held:
@@ -133,9 +136,9 @@ class Lane:
         if self.in_doubt is not None:
             return None if self.waits_for_doubt else 0
         limits = self._limits
-        if now or self._held_lines >= limits.rows_max or self.held_bytes >= limits.bytes_max:
+        if self._held_lines >= limits.rows_max or self.held_bytes >= limits.bytes_max:
             return self._resting_until_us
-        return max(self._oldest_at_us + limits.linger_us, self._resting_until_us)
+        return max(self._oldest_at_us + linger_us, self._resting_until_us)
 
     @property
     def waits_for_doubt(self) -> bool:

@@ -109,6 +109,7 @@ async def _store(
             settings.sink_linger_ms * 1000,
             settings.sink_held_bytes_max,
             settings.sink_dead_in_a_row_max,
+            settings.sink_linger_max_ms * 1000,
         ),
         control.tombstones,
     )

@@ -25,6 +25,9 @@ class SinkSettings(BaseSettings):
     sink_linger_ms: int = 1_000
     """How long a record waits for others to be inserted with. A block a partition is inserted each
     time, and an insert of one row into the wide table costs about 30 ms of CPU."""
+    sink_linger_max_ms: int = 1_500
+    """How long it waits when inserting takes more than a tenth of the time: with many partitions,
+    or on a busy machine."""
     sink_held_bytes_max: int = 128 * 1024 * 1024
     """Records fetched and not inserted, in all partitions; beyond, nothing is fetched. While a
     backlog is worked off, this divided by the partitions is the size of an insert, and a small one

@@ -41,6 +41,10 @@ between then finds out that the partition is not his any more."""
 INSERTS_AT_ONCE = 2
 """Blocks under way at once: while ClickHouse parses one, the next is built and sent."""
 
+INSERTS_PERCENT = 10
+"""What inserting may take of the time, before records wait longer for others to be inserted with:
+a small block costs ClickHouse as much CPU as a thousand rows of a large one."""
+
 RETRY_FIRST_US = 250_000
 RETRY_MAX_US = 10_000_000
 
@@ -77,6 +81,9 @@ class Sink:
         self._away_since_us: int | None = None
         self._failures = 0
         self._retry_at_us = 0
+        self._block_us = 0
+        """How long it takes to store a block: the mean of the last few, two at once counted as half
+        each."""
 
     # -- partitions come and go -------------------------------------------------------------------
 
@@ -143,14 +150,24 @@ class Sink:
         return min(max(0.0, (next_us - self._clock.monotonic_us()) / 1e6), most_s)
 
     def _due(self) -> list[tuple[int, Lane]]:
-        """When the block of each lane is due. When nothing more is fetched nothing is waited for:
-        else a backlog in many partitions is stored once a linger, and the time between is idle."""
-        full = self._is_full
+        """When the block of each lane is due."""
+        linger_us = self._linger_us()
         return [
             (at, lane)
             for lane in self._lanes.values()
-            if (at := lane.due_at_us(now=full)) is not None
+            if (at := lane.due_at_us(linger_us)) is not None
         ]
+
+    def _linger_us(self) -> int:
+        """How long a record waits for others: until inserting what is held takes its share of the
+        time. When nothing more is fetched nothing is waited for: else a backlog in many partitions
+        is stored once a linger, and the time between is idle."""
+        if self._is_full:
+            return 0
+        blocks = sum(1 for lane in self._lanes.values() if lane.held)
+        wanted_us = blocks * self._block_us * 100 // INSERTS_PERCENT
+        limits = self._limits
+        return max(limits.linger_us, min(wanted_us, limits.linger_max_us))
 
     # -- storing ----------------------------------------------------------------------------------
 
@@ -171,7 +188,11 @@ class Sink:
             for lane in lanes:
                 await self._prepare(lane)
             await self._announce(lanes)
+            began_us = self._clock.monotonic_us()
             away = await self._store_side_by_side(lanes, stored)
+            if away is None and stored:
+                block_us = (self._clock.monotonic_us() - began_us) // len(stored)
+                self._block_us += (block_us - self._block_us) // 4
         except StoreAwayError as error:
             away = error
         if away is not None:

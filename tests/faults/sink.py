@@ -33,6 +33,7 @@ GARBAGE_LINES = sum(1 if not value else value.count(b"\n") + 1 for value in GARB
 _SMALL_BLOCKS = {
     "sink_block_rows_max": "300",
     "sink_linger_ms": "100",
+    "sink_linger_max_ms": "100",
     "sink_insert_timeout_s": "5",
 }
 """Many blocks, so that a kill is likely to fall into every step of one."""

@@ -37,10 +37,10 @@ def test_a_hole_is_looked_at_once_more_and_then_believed() -> None:
 def test_a_block_waits_for_its_linger_or_until_it_is_full() -> None:
     each = lane()
     each.offer(records(5), 1_000)
-    assert each.due_at_us() == 1_100
+    assert each.due_at_us(100) == 1_100
 
     each.offer(records(6, 7), 1_010)
-    assert each.due_at_us() == 0
+    assert each.due_at_us(100) == 0
 
 
 def test_a_block_under_way_stays_the_same_whatever_comes() -> None:
@@ -55,10 +55,10 @@ def test_a_block_under_way_stays_the_same_whatever_comes() -> None:
 def test_the_block_in_doubt_is_awaited_and_cut_exactly() -> None:
     each = lane(5, in_doubt=9)
     each.offer(records(5, 6, 7, 8), 0)
-    assert each.due_at_us() is None
+    assert each.due_at_us(100) is None
 
     each.offer(records(9, 10, 11), 0)
-    assert each.due_at_us() == 0
+    assert each.due_at_us(100) == 0
     assert [record.offset for record in each.next_block().records] == [5, 6, 7, 8, 9]
 
 

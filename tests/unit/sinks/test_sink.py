@@ -31,6 +31,8 @@ class World:
         self.fenced = False
         self.refused = 0
         """How many inserts are refused as unreadable."""
+        self.insert_s = 0.0
+        """How long an insert takes."""
         self._tokens: set[str] = set()
 
     async def commit(self, positions: Mapping[Place, tuple[int, str]]) -> None:
@@ -46,6 +48,7 @@ class World:
         if self.refused:
             self.refused -= 1
             raise RowsRefusedError("a row")
+        self.clock.advance(seconds=self.insert_s)
         if token not in self._tokens:
             self._tokens.add(token)
             self.rows += [json.loads(line) for line in body.split(b"\n")]
@@ -257,6 +260,31 @@ async def test_what_is_held_waits_for_nothing_when_no_more_is_fetched() -> None:
     assert sink.due_in_s(60) == 0
     await sink.store_due()
     assert len(world.rows) == 2
+
+
+async def test_records_wait_longer_the_longer_it_takes_to_insert_what_is_held() -> None:
+    world = World()
+    world.insert_s = 0.04
+    sink = world.sink(Position(0, None), Position(0, None), linger_us=50_000)
+    sink.offer(PLACE, [record(0)])
+    assert sink.due_in_s(60) == 0.05
+    await sink.store_due(everything=True)
+
+    sink.offer(PLACE, [record(1)])
+    assert sink.due_in_s(60) == 0.1
+    sink.offer(PLACES[1], [record(0)])
+    assert sink.due_in_s(60) == 0.2
+
+
+async def test_records_never_wait_longer_than_the_longest_linger() -> None:
+    world = World()
+    world.insert_s = 100
+    sink = world.sink(Position(0, None), linger_us=50_000)
+    sink.offer(PLACE, [record(0)])
+    await sink.store_due(everything=True)
+
+    sink.offer(PLACE, [record(1)])
+    assert sink.due_in_s(60) == 1.5
 
 
 def test_a_block_in_doubt_is_fetched_to_its_end_however_much_is_held() -> None:
