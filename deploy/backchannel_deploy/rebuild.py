@@ -85,7 +85,9 @@ async def rebuild(
     try:
         await admin.start()
         await consumer.start()
-        await wait_until_no_worker_runs(admin, "States can be rebuilt")
+        await wait_until_no_worker_runs(
+            admin, "States can be rebuilt", with_up="backchannel up --rebuild"
+        )
         counts = await partition_counts(admin, (EVENTS, PARTIALS, *CHANGELOGS))
         reaches = await _reaches(admin, consumer, counts[EVENTS.name])
         now_ms, ahead_ms = clock.now_us() // 1_000, settings.clock_ahead_s * 1_000

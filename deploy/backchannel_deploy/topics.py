@@ -249,7 +249,9 @@ async def _under_replicated(admin: AIOKafkaAdminClient, names: Iterable[str]) ->
 async def _grow(admin: AIOKafkaAdminClient, grown: Mapping[str, int]) -> None:
     if grown:
         # A worker would find events of a partition that its peers do not know of yet.
-        await wait_until_no_worker_runs(admin, "Partitions can be added")
+        count = max(grown.values())
+        with_up = f"BACKCHANNEL_PARTITIONS={count} backchannel up"
+        await wait_until_no_worker_runs(admin, "Partitions can be added", with_up=with_up)
     for name, count in grown.items():
         await admin.create_partitions({name: NewPartitions(count)})
 

@@ -17,8 +17,9 @@ _PATIENCE_S = 20.0
 _LOOK_AGAIN_S = 0.5
 
 
-async def wait_until_no_worker_runs(admin: AIOKafkaAdminClient, why: str) -> None:
-    """Waits a little, for those that were stopped just now. ``why`` says what must wait for it.
+async def wait_until_no_worker_runs(admin: AIOKafkaAdminClient, why: str, *, with_up: str) -> None:
+    """Waits a little, for those that were stopped just now. ``why`` says what must wait for it,
+    ``with_up`` by which command an `up` does it.
 
     Raises:
         UserError: there are workers still.
@@ -33,8 +34,8 @@ async def wait_until_no_worker_runs(admin: AIOKafkaAdminClient, why: str) -> Non
         await asyncio.sleep(_LOOK_AGAIN_S)
     raise UserError(
         f"{why} while no worker runs, and {counted(members, 'worker')} of the group {APP_ID} "
-        f"{'runs' if members == 1 else 'run'}. Stop all of them (a `backchannel up` has one, too), "
-        "then do this again; what bots send meanwhile waits."
+        f"{'runs' if members == 1 else 'run'}. Stop all of them, then do this again; what bots "
+        f"send meanwhile waits. Where it is that of a `backchannel up`: stop it, then {with_up}"
     )
 
 

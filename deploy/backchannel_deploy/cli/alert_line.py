@@ -34,6 +34,8 @@ def alert_line(alert: Alert, delay_us: int | None = None) -> Text:
 
 
 def _measured(alert: Alert, delay_us: int) -> str:
+    if alert.reason == "rule_gone":
+        return "its rule is gone"
     if alert.value is None:
         return "traffic has stopped"
     measured = amount(alert.value, alert.metric)

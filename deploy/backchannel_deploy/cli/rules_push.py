@@ -98,7 +98,7 @@ async def _push(file: Path, comment: str, by: str) -> int:
         )
         told = f"{file}: {len(rules.all)} rules, version {rules.hash}"
         if await _taken_up(at, rules.hash, now_us):
-            print(f"{told}: pushed, and in force. Whether everywhere says: backchannel status")
+            print(f"{told}: pushed, and in force. Who follows them: backchannel status")
             return 0
     print(f"{told}: pushed, but no worker has taken them up yet. Look: backchannel status")
     return 1

@@ -162,7 +162,7 @@ def _of_followers(subject: str, agents: list[Agent], advice: str) -> Finding:
         told = "; ".join(f"{each.process} follows {each.configuration}" for each in agents)
         advice = "Two of them decide differently. The same for all: backchannel rules push FILE"
         return Finding(subject, "wrong" if subject == "rules" else "warning", f"{told}.", advice)
-    return Finding(subject, "ok", f"{len(agents)} of a mind, version {versions[0]}.")
+    return Finding(subject, "ok", f"version {versions[0]}, everywhere ({len(agents)}).")
 
 
 def _named(alert: Alert) -> str:

@@ -130,7 +130,10 @@ def test_a_firing_alert_says_what_where_how_much_and_how_late() -> None:
     assert line.endswith("FIRING   slow tenant=[acme]  25.0 % > 5.0 %  +230 ms  n=1,200")
 
 
-def test_an_alert_that_ends_because_traffic_stopped_says_so() -> None:
-    line = alert_line(alert(state="resolved", value=None, grouping="", dims={})).plain
+@pytest.mark.parametrize(
+    ("reason", "told"), [("no_data", "traffic has stopped"), ("rule_gone", "its rule is gone")]
+)
+def test_an_alert_that_ends_without_a_value_says_why(reason: str, told: str) -> None:
+    over = alert(state="resolved", reason=reason, value=None, grouping="", dims={})
 
-    assert line.endswith("resolved slow  traffic has stopped")
+    assert alert_line(over).plain.endswith(f"resolved slow  {told}")

@@ -83,7 +83,7 @@ def test_the_last_alert_is_told_when_none_fires() -> None:
 
 
 def test_workers_that_decide_by_the_same_rules_are_well() -> None:
-    assert finding(WELL, "rules").told == "2 of a mind, version abc."
+    assert finding(WELL, "rules").told == "version abc, everywhere (2)."
 
 
 def test_a_worker_that_refuses_newer_rules_is_wrong() -> None:
