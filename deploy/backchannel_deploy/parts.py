@@ -1,13 +1,16 @@
 """The tables as they are stored: what a statement that changes them has to name."""
 
-from clickhouse_connect.driver.client import Client
+from typing import TYPE_CHECKING
 
 from backchannel_sinks.clickhouse.cluster import part_of
+
+if TYPE_CHECKING:  # every command line loads this file
+    from clickhouse_connect.driver.client import Client
 
 __all__ = ["stored"]
 
 
-def stored(client: Client, table: str) -> str:
+def stored(client: "Client", table: str) -> str:
     """Returns how such a statement names a table: where it is spread over shards, its part on every
     one of them. Blocks."""
     engines = client.query(
