@@ -188,6 +188,9 @@ def test_whatif_tells_what_would_be_saved(
     assert (told["compared"], told["not_comparable"]) == (1, 1)
     assert (float(told["now_usd"]), float(told["then_usd"]), told["saved_percent"]) == (10, 0.5, 95)
 
+    assert run(["whatif", *asked, "--origin", "replay:other", "-f", "jsonl"]) == 0
+    assert json.loads(capsys.readouterr().out)["compared"] == 0
+
 
 def test_the_summary_has_every_figure(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     insert_events(

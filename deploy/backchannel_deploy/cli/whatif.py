@@ -21,7 +21,7 @@ SELECT
 FROM v_whatif(
     to_provider = {to_provider:String}, to_model = {to_model:String},
     fewer_input_tokens = {fewer:UInt32}, cache_hit_permille = {permille:UInt16})
-WHERE origin = 'live' AND event_type = {event_type:String}
+WHERE origin = {origin:String} AND event_type = {event_type:String}
     AND ts >= now() - toIntervalDay({days:UInt32})
     AND ({from:String} = '' OR lower(model) = lower({from:String}))
     AND (
@@ -39,6 +39,7 @@ def whatif(
     cache_hits: float = 0.0,
     days: int = 30,
     of: Literal["turns", "calls"] = "turns",
+    origin: str = "live",
     format: Annotated[Format, Parameter(alias="-f")] = "table",  # noqa: A002 -- the option's name
 ) -> None:
     """Tell what the same traffic would cost on another model, shortened, or partly cached.
@@ -62,6 +63,8 @@ def whatif(
         How many days back.
     of
         Whether turns or calls to models are compared; a turn holds the tokens of its calls.
+    origin
+        Of which traffic: live, or replay:ID as `backchannel replay` names it.
     format
         How to print it: see `backchannel sql`.
     """
@@ -80,6 +83,7 @@ def whatif(
         "permille": round(cache_hits * 1_000),
         "event_type": _EVENT_TYPES[of],
         "days": days,
+        "origin": origin,
     }
     with connected() as client:
         ask_and_print(client, _statement(where), format, parameters)
