@@ -34,7 +34,7 @@ BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
     "sink": in_the_sink.sink,
     "whole": whole.whole,
 }
-"""`track` also reports cpu and loop_delay,
+"""`track` also reports cpu and loop_delay, `sink` the size of a row,
 `whole` reports idle_cpu; at each rate alert_delay, budget_delay, queryable_delay and cpu; query and
 memory; all of one stack."""
 

@@ -1,4 +1,5 @@
-"""How many rows a second one sink process stores in the embedded ClickHouse."""
+"""How many rows a second one sink process stores in the embedded ClickHouse, and how large they
+are there."""
 
 import asyncio
 import contextlib
@@ -22,6 +23,7 @@ from benchmarks.traffic import batches
 from support.endpoint import ClickHouse, EndpointProcess
 from support.sink_process import SinkProcess
 
+ASK_EVERY_S = 0.25  # a question costs the engine some milliseconds of CPU, too
 EVENTS = 1_000_000
 DIRECT = 500_000
 BLOCK = 50_000
@@ -36,14 +38,14 @@ async def _sink(home: Path) -> list[Result]:
     endpoint = EndpointProcess(home / "clickhouse")
     await asyncio.to_thread(endpoint.start)
     try:
-        direct = await _direct_rate(endpoint.url)
+        direct = await _direct(endpoint.url)
         async with prefilled(home, EVENTS, 100) as kafka:
             rate = await asyncio.to_thread(_sink_rate, home, kafka, endpoint.url)
     finally:
         await asyncio.to_thread(endpoint.stop)
     return [
         Result("sink", "backchannel", "rows_per_s", rate, "rows_per_s"),
-        Result("sink", "direct", "rows_per_s", direct, "rows_per_s"),
+        *direct,
     ]
 
 
@@ -57,24 +59,45 @@ def _sink_rate(home: Path, kafka: str, url: str) -> float:
             while (first := _stored(client)) == 0:
                 time.sleep(0.01)
             started = time.perf_counter()
-            while _stored(client) < EVENTS:
-                time.sleep(0.05)
+            while (stored := _stored(client)) < EVENTS:
+                time.sleep(ASK_EVERY_S)
+            assert stored == EVENTS
             return (EVENTS - first) / (time.perf_counter() - started)
         finally:
             process.kill()
 
 
-async def _direct_rate(url: str) -> float:
-    """Bodies as the sink builds them, made beforehand, inserted one after the other."""
+async def _direct(url: str) -> list[Result]:
+    """Bodies as the sink builds them, made beforehand, inserted one after the other; then what a
+    row takes on the disk, once it is merged, beside its line."""
     with contextlib.closing(connect(url, "direct")) as client:
         migrate(client)
+        rate, line_bytes = await _direct_rate(url)
+        client.command("OPTIMIZE TABLE events FINAL")
+        row_bytes = float(
+            client.query(
+                "SELECT sum(bytes_on_disk) / sum(rows) FROM system.parts"
+                " WHERE active AND database = 'direct' AND table = 'events'"
+            ).result_rows[0][0]
+        )
+    return [
+        Result("sink", "direct", "rows_per_s", rate, "rows_per_s"),
+        Result("size", "events", "bytes_per_row", row_bytes, "B"),
+        Result("size", "NDJSON", "bytes_per_row", line_bytes, "B"),
+    ]
+
+
+async def _direct_rate(url: str) -> tuple[float, float]:
+    """Rows a second, and bytes of a line."""
     bodies: list[tuple[bytes, tuple[str, ...]]] = []
     records: list[Record] = []
-    made = batches(
-        DIRECT, start_us=SYSTEM_CLOCK.now_us(), step_us=100, events_a_record=100, partitions=1
-    )
+    sent_bytes = 0
+    began_us = SYSTEM_CLOCK.now_us()
+    made = batches(DIRECT, start_us=began_us, step_us=100, events_a_record=100, partitions=1)
     for offset, (_, batch) in enumerate(made):
-        records.append(Record(offset, 0, batch.value, batch.headers))
+        # Of now: rows of long ago would expire at the first merge.
+        records.append(Record(offset, began_us // 1000, batch.value, batch.headers))
+        sent_bytes += len(batch.value)
         if len(records) * 100 == BLOCK:
             block = Block(Place("chat.events", 0), 0, records)
             rows = event_rows(block, ProducerNumbers())
@@ -87,7 +110,7 @@ async def _direct_rate(url: str) -> float:
         await store.insert("events", body, f"direct-{number}", columns)
     spent = time.perf_counter() - started
     store.close()
-    return DIRECT / spent
+    return DIRECT / spent, sent_bytes / DIRECT
 
 
 def _stored(client: Client) -> int:
