@@ -13,9 +13,11 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.structs import OffsetAndMetadata
 
 from backchannel.clock import Clock
 from backchannel.events.topics import EVENTS, PARTIALS
+from backchannel_deploy.errors import UserError
 from backchannel_deploy.topics import partition_counts
 from backchannel_deploy.worker_group import wait_until_no_worker_runs
 from backchannel_processors import merge_partition, source_partition
@@ -76,7 +78,7 @@ async def rebuild(
     Safe to repeat; killed half-way, it is to be done again before a worker starts.
 
     Raises:
-        UserError: workers run.
+        UserError: workers run, or topics are missing.
         aiokafka.errors.KafkaError: Kafka is away, or refuses this user.
     """
     options = {"bootstrap_servers": kafka, **security}
@@ -88,7 +90,10 @@ async def rebuild(
         await wait_until_no_worker_runs(
             admin, "States can be rebuilt", with_up="backchannel up --rebuild"
         )
-        counts = await partition_counts(admin, (EVENTS, PARTIALS, *CHANGELOGS))
+        needed = (EVENTS, PARTIALS, *CHANGELOGS)
+        counts = await partition_counts(admin, needed)
+        if missing := [each.name for each in needed if each.name not in counts]:
+            raise UserError(f"Topics are missing: {', '.join(missing)}. First: backchannel migrate")
         reaches = await _reaches(admin, consumer, counts[EVENTS.name])
         now_ms, ahead_ms = clock.now_us() // 1_000, settings.clock_ahead_s * 1_000
         from_ms = begin_of_recount(reaches.values(), now_ms, ahead_ms)
@@ -105,13 +110,16 @@ async def rebuild(
             )
             for tp, offset in first.items()
         }
-        committed = dict(first)
+        # What was counted goes with it, so that the next one who rebuilds knows.
+        committed = {
+            tp: OffsetAndMetadata(offset, str(reaches[tp].counted)) for tp, offset in first.items()
+        }
         partials = [TopicPartition(PARTIALS.name, n) for n in range(counts[PARTIALS.name])]
         for tp, end in (await consumer.end_offsets(partials)).items():
             place = TopicPartition(MERGE_CHANGELOG.name, tp.partition)
             entries[place] = merge_partition.recount_entry(end, now_ms * 1_000)
             await admin.delete_records({tp: RecordsToDelete(end)})
-            committed[tp] = end
+            committed[tp] = OffsetAndMetadata(end, "")
         await _commit(options, committed)
         await _replace(admin, options, entries)
         return Recount(from_ms, sum(reaches[tp].end - at for tp, at in first.items()))
@@ -130,7 +138,8 @@ async def _reaches(
     reaches: dict[TopicPartition, Reach] = {}
     for tp in places:
         begin, end = begins[tp], ends[tp]
-        at = committed[tp].offset if tp in committed else begin
+        known = committed.get(tp, OffsetAndMetadata(begin, ""))
+        at = int(known.metadata) if known.metadata.isdecimal() else known.offset
         counted = min(max(at, begin), end)
         if begin < end:
             times = [
@@ -150,7 +159,9 @@ async def _time_ms(consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) 
     return int(records[0].timestamp) if records else None
 
 
-async def _commit(options: Mapping[str, Any], offsets: Mapping[TopicPartition, int]) -> None:
+async def _commit(
+    options: Mapping[str, Any], offsets: Mapping[TopicPartition, OffsetAndMetadata]
+) -> None:
     """Has the group go on from here: Kafka hands out records from what was committed last."""
     group = AIOKafkaConsumer(group_id=APP_ID, enable_auto_commit=False, **options)
     group.assign(list(offsets))

@@ -65,8 +65,12 @@ async def test_states_of_another_version_are_counted_anew_and_come_out_the_same(
         assert await worker.has_ended() == 1
         assert "`backchannel rebuild`" in worker.log()
 
-        assert await asyncio.to_thread(run, ["rebuild"]) == 0
-        assert "The states are gone." in capsys.readouterr().out
+        told = []
+        for _ in range(2):  # as one does who was interrupted
+            assert await asyncio.to_thread(run, ["rebuild"]) == 0
+            told.append(capsys.readouterr().out)
+        assert told[0].startswith("The states are gone.")
+        assert told[0] == told[1]
         before = len(heard.alerts)
         worker.start()
         await send(live, ledger, Random(9))
