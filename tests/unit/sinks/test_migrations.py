@@ -21,6 +21,7 @@ def test_every_statement_may_be_repeated(migration: Migration) -> None:
         sql = re.sub(r"^--.*\n", "", statement, flags=re.MULTILINE).strip()
         repeatable = (
             r"CREATE (TABLE IF NOT EXISTS|OR REPLACE VIEW) \w+\n|CREATE OR REPLACE FUNCTION bc_"
+            r"|ALTER TABLE \w+ COMMENT COLUMN "
         )
         adds_columns = re.match(r"ALTER TABLE \w+\n", sql) and all(
             line.strip().startswith("ADD COLUMN IF NOT EXISTS ") for line in sql.splitlines()[1:]
