@@ -303,6 +303,9 @@ class MergePartition:
                         row_key = (name, width_s, start, *key)
                         self._rows[width_s].pop(row_key, None)
                         yield from self._row(row_key, now_us)
+                    if width_s == BASE_S:
+                        for series in origin.windows.get(start, {}).values():
+                            series.rest()
 
     def _starts(self, origin: _Origin, width_s: int) -> set[int]:
         """Returns the windows of a width that anything is held of."""

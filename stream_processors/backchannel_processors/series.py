@@ -128,8 +128,8 @@ class Series:
         self.changes = 0
         """How often ``newest`` has become another state."""
         self._sources: dict[int, _Source] = {}
-        self._added: dict[int, Measures] = {}
-        """What the total has of each source."""
+        self._added: dict[int, Measures] | None = {}
+        """What the total has of each source; nothing while it rests."""
         self._waiting: dict[int, None] = {}
         """Sources that have sent a newer full partial since."""
         self._total = Measures()
@@ -182,6 +182,9 @@ class Series:
         for number in self._waiting:
             full = self._sources[number].full
             assert full is not None, "it has sent one"
+            if self._added is None:
+                self._add_up_anew()
+                break
             old = self._added.get(number, _NOTHING)
             new = self._added[number] = open_measures(full.sealed)
             if not new.contains_labels_of(old):
@@ -198,6 +201,11 @@ class Series:
         self._total = merged(self._added.values())
         for added in self._added.values():
             added.distinct.clear()
+
+    def rest(self) -> None:
+        """Lets go of what only a change needs. The next one opens all full partials again."""
+        _ = self.total
+        self._added = None
 
     @property
     def newest(self) -> Measures:
@@ -216,9 +224,8 @@ class Series:
 
     def _links(self) -> Iterator[Measures]:
         _ = self.total  # opens the full ones
+        opened = self._added or {}
         for number, source in self._sources.items():
             for each in source.chain:
-                if each is source.full:
-                    yield self._added[number].brief
-                else:
-                    yield open_measures(each.sealed).brief
+                is_open = each is source.full and number in opened
+                yield (opened[number] if is_open else open_measures(each.sealed)).brief

@@ -38,7 +38,14 @@ from backchannel_processors.errors import REBUILD, StateError
 from backchannel_processors.groupings import Dims, Grouping, Groupings, other_of
 from backchannel_processors.measures import OTHER, Measures, Tally
 from backchannel_processors.observations import Health, Loss, Observation, read
-from backchannel_processors.partials import VERSION, Notice, Partial, Progress, seal_measures
+from backchannel_processors.partials import (
+    VERSION,
+    Notice,
+    Partial,
+    Progress,
+    open_measures,
+    seal_measures,
+)
 from backchannel_processors.states import Entry, decode_state, encode_state
 
 __all__ = ["BASE_S", "Record", "SourcePartition", "WindowRules", "recount_entry"]
@@ -119,13 +126,13 @@ class _Series:
     """The sum of the cells of one series of one grouping in one window."""
 
     __slots__ = (
+        "_measures",
         "ahead",
         "ahead_offset",
         "dims",
         "grouping",
         "is_cell",
         "last_offset",
-        "measures",
         "name",
         "sealed",
         "start",
@@ -137,11 +144,12 @@ class _Series:
         self.start = start
         self.grouping = grouping
         self.dims = dims
-        self.measures = Measures()
+        self._measures: Measures | None = Measures()
         self.is_cell = False
         """It is what a cell counts, and so a state by itself."""
         self.sealed: msgspec.Raw | None = None
-        """A cell as it was told, until it changes or is written: both are the same."""
+        """The measures as they were told last, until they change: a cell is written as it was told,
+        and a series at rest is nothing else."""
         self.last_offset = -1
         self.waiting: list[Tally] = []
         """What its cells have counted since it was last asked for: added up together, which costs
@@ -154,8 +162,27 @@ class _Series:
     def settle(self) -> None:
         """Brings ``measures`` up to date."""
         if self.waiting:
-            self.measures.take(self.waiting)
-            self.waiting = []
+            waiting, self.waiting = self.waiting, []
+            self.take(waiting)
+
+    @property
+    def measures(self) -> Measures:
+        """Everything but what waits."""
+        if self._measures is None:
+            assert self.sealed is not None, "so it rests"
+            self._measures = open_measures(self.sealed)
+        return self._measures
+
+    def take(self, tallies: Sequence[Tally]) -> None:
+        """Counts events."""
+        self.measures.take(tallies)
+        self.sealed = None
+
+    def rest(self) -> None:
+        """Holds the measures as a tenth of the bytes, until they are asked for."""
+        if self._measures is not None:
+            self.sealed = self.seal()
+            self._measures = None
 
     def seal(self) -> msgspec.Raw:
         """Returns everything, as it is now."""
@@ -191,6 +218,13 @@ class _Series:
         if self.is_cell:
             self.sealed = sealed
         return self._partial(source, sealed)
+
+    def written(self) -> msgspec.Raw:
+        """Returns everything, to be written and not to be told again."""
+        sealed = self.seal()
+        if self._measures is not None:
+            self.sealed = None
+        return sealed
 
     def _partial(
         self, source: int, sealed: msgspec.Raw, *, is_brief: bool = False, base_offset: int = -1
@@ -251,6 +285,7 @@ class _Window:
     series: dict[tuple[str, Dims], _Series] = field(default_factory=dict)
     series_count: dict[str, int] = field(default_factory=dict)
     """Series of each grouping."""
+    rests: bool = False
 
 
 @dataclass(slots=True)
@@ -718,8 +753,7 @@ class SourcePartition:
             cell.fresh = []
             cell.last_offset = cell.fresh_offset
             self._unsaved[cell] = None
-            cell.own.measures.take(tallies)
-            cell.own.sealed = None
+            cell.own.take(tallies)
             for series in cell.sums:
                 series.waiting += tallies
                 if len(series.waiting) >= _WAITING_MAX:
@@ -852,6 +886,19 @@ class SourcePartition:
                 for dims in origin.windows.pop(start).cells:
                     yield name, start, dims
 
+    def rest(self) -> Iterator[None]:
+        """Has the windows rest that are over and only held for what comes late, a series at each
+        step. Records may be taken in between. What is late nevertheless wakes what it counts on."""
+        for origin in list(self._origins.values()):
+            over_us = origin.watermark_us - self._rules.lateness_s * _SECOND_US
+            for start, window in list(origin.windows.items()):
+                if window.rests or (start + BASE_S) * _SECOND_US > over_us:
+                    continue
+                window.rests = True
+                for series in [*window.series.values(), *(c.own for c in window.cells.values())]:
+                    series.rest()
+                    yield
+
     def restore(self, entries: Iterable[Entry], now_us: int) -> None:
         """Takes back what checkpoints wrote, in the order of the log.
 
@@ -955,5 +1002,4 @@ def _cell_key(place: _Place) -> bytes:
 
 
 def _cell_value(cell: _Cell) -> bytes:
-    sealed, cell.own.sealed = cell.own.seal(), None
-    return encode_state(_SealedCell(VERSION, cell.last_offset, cell.other_in, sealed))
+    return encode_state(_SealedCell(VERSION, cell.last_offset, cell.other_in, cell.own.written()))

@@ -243,6 +243,9 @@ class WindowsAgent:
                 else:
                     done += [self._saved]
                     await self._write(turn, notices=True)
+                    for part in self._parts.values():
+                        for _ in part.rest():
+                            await turn.share()
                 for pace in done:
                     pace.done(started_us, cost_us=turn.spent_us, linger_s=linger_s)
             if any(part.has_news for part in self._parts.values()):

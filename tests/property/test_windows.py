@@ -17,7 +17,7 @@ from backchannel_processors.merge_partition import MergePartition, MergeRules
 from backchannel_processors.observations import read
 from backchannel_processors.partials import VERSION, Bundle
 from backchannel_processors.rules import Rules
-from backchannel_processors.source_partition import SourcePartition
+from backchannel_processors.source_partition import SourcePartition, WindowRules
 from support.interactions import (
     NOON_US,
     RULES,
@@ -157,10 +157,31 @@ def test_a_crash_at_any_point_changes_nothing(
     assert tell(told, part.flush(fast_only=False)) == tell({}, whole.flush(fast_only=False))
 
 
-def restored(changelog: Changelog) -> SourcePartition:
-    part = source()
+def restored(changelog: Changelog, rules: WindowRules = RULES) -> SourcePartition:
+    part = source(rules)
     part.restore(changelog.entries, NOON_US)
     return part
+
+
+@given(histories, st.randoms(use_true_random=False))
+def test_windows_that_rest_are_told_and_written_as_if_they_did_not(
+    history: list[list[Interaction]], chance: Random
+) -> None:
+    rules = replace(RULES, lateness_s=5)  # some of the windows are over
+    awake, resting = source(rules), source(rules)
+    changelogs = Changelog(), Changelog()
+    for offset, batch in enumerate(history):
+        for part, changelog in zip((awake, resting), changelogs, strict=True):
+            part.take(record(offset, batch), NOON_US)
+            if chance.random() < 0.5:
+                list(part.flush(fast_only=False))
+            if part is resting:
+                changelog.write(part)
+                list(part.rest())
+    for part, changelog in zip((awake, resting), changelogs, strict=True):
+        changelog.write(part)
+    told = [tell({}, restored(each, rules).flush(fast_only=False)) for each in changelogs]
+    assert told[0] == told[1]
 
 
 @given(st.lists(events, max_size=12), st.randoms(use_true_random=False))

@@ -123,6 +123,17 @@ def test_a_window_is_final_when_every_source_has_passed_it() -> None:
     assert row.revision > before.revision
 
 
+def test_what_comes_when_a_window_is_final_changes_it_still() -> None:
+    part = empty()
+    take(part, partial(3, 5), partial(3, 5, source=1))
+    take(part, notice(0, MINUTE + 70), notice(1, MINUTE + 70))
+    assert one(part.finals(NOON_US)).count == 10
+    take(part, partial(4, 7))
+    assert one(part.rows(BASE_S, NOON_US)).count == 12
+    take(part, partial(5, 8, source=1))
+    assert one(part.rows(BASE_S, NOON_US)).count == 15
+
+
 def test_a_minute_is_final_only_when_its_last_window_is() -> None:
     part = empty()
     take(part, partial(3, 5), notice(0, MINUTE + 70), notice(1, MINUTE + 70))

@@ -72,6 +72,19 @@ def test_an_event_of_a_closed_window_counts_as_late_and_as_nothing_else() -> Non
     assert (counters.counted, counters.late, counters.balance()) == (2, 1, 0)
 
 
+def test_a_late_event_counts_on_a_window_that_rests() -> None:
+    part = source()
+    part.take(record(0, [interaction(0, user_id="u")]), NOON_US)
+    part.take(record(1, [interaction(70)]), NOON_US)
+    told = tell({}, part.flush(fast_only=False))
+    assert list(part.rest())
+    assert not list(part.rest())  # it does already
+    part.take(record(2, [interaction(5)], broker_s=70), NOON_US)
+    measures = tell(told, part.flush(fast_only=False))["live", NOON, *ALL][1]
+    assert (measures.count, measures.late) == (1, 1)
+    assert measures.distinct["users"].estimate == 1
+
+
 def test_a_late_event_does_not_open_its_window_again() -> None:
     counters = Counters()
     part = source(counters=counters)
