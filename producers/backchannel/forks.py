@@ -54,12 +54,12 @@ def keep_inherited(parts: object) -> None:
     _inherited.append(parts)
 
 
-def at_end_of_child(end: Callable[[], None]) -> None:
+def at_end_of_child(end: Callable[..., None]) -> None:
     """Calls ``end`` when this process ends, if ``multiprocessing`` or Celery forked it: such a
     process leaves without ``atexit``, of ``multiprocessing`` before Python 3.13."""
     celery = sys.modules.get("celery.signals")
-    if celery is not None:  # sent in the children of the pool alone
-        celery.worker_process_shutdown.connect(lambda **_: end(), weak=False)
+    if celery is not None:  # sent in the children of the pool alone, with arguments by name
+        celery.worker_process_shutdown.connect(end)
     process = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
         from multiprocessing.util import Finalize

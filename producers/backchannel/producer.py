@@ -385,7 +385,7 @@ class Producer(Recorder):
             at_end_of_child(self._at_exit)
         self._thread.wake()
 
-    def _at_exit(self) -> None:
+    def _at_exit(self, **_: object) -> None:
         self.close_sync(_EXIT_TIMEOUT_S)
 
     def _not_acked(self, lost_before: int) -> int:

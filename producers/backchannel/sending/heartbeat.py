@@ -77,6 +77,9 @@ class Heartbeat:
                 for name, value in said.items():
                     merges = name in _MERGED and isinstance(value, Mapping)
                     found[name] = {**found.get(name, {}), **value} if merges else value
-            except Exception:  # noqa: BLE001  # somebody else's code; the bot's events go on
+            except (Exception, asyncio.CancelledError):  # somebody else's code: the others go on
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
                 self._intake.count_repaired(1)
         return found

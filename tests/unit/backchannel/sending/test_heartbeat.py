@@ -94,7 +94,10 @@ async def test_a_source_that_fails_is_counted_and_the_others_are_heard() -> None
     def broken() -> Mapping[str, Any]:
         raise ZeroDivisionError
 
-    assert await gauges(broken, lambda: None, lambda: {"cpu": 1}) == ({"cpu": 1}, 2)
+    async def given_up() -> Mapping[str, Any]:
+        raise asyncio.CancelledError
+
+    assert await gauges(broken, given_up, lambda: None, lambda: {"cpu": 1}) == ({"cpu": 1}, 3)
 
 
 async def test_what_a_source_says_wrong_is_left_out_of_the_event() -> None:
