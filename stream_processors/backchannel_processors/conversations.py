@@ -281,11 +281,10 @@ class Conversations:
         if each.ts_us + self._silence_us <= since_us:
             self._counters.conversations_late += is_turn
             return None
+        if self._erasures.covers_conversation(key[1], key[2], (each.user_id,), each.ts_us):
+            return None
         if known is not None or not isinstance(each, Interaction):
             return known
-        users = (each.user_id,)
-        if self._erasures.covers_conversation(key[1], key[2], users, each.ts_us):
-            return None
         if len(self._open) >= self._most:
             self._counters.conversations_without_room += 1
             return None

@@ -176,6 +176,9 @@ def test_open_conversations_of_the_erased_go_and_are_not_begun_again(kind: str, 
     assert conversations(part) == 1
     part.take(record(3, [interaction(61, user_id="u", **theirs)]), NOON_US)
     assert conversations(part) == 2
+    part.take(record(4, [interaction(59, user_id="u", **theirs)]), NOON_US)
+    part.erase(erased(kind, key))
+    assert conversations(part) == 2
     assert counters.balance() == 0
 
 
