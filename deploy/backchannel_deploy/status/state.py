@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from backchannel_deploy.cli.amounts import counted
 from backchannel_deploy.doctor.finding import Finding
 
 __all__ = ["Agent", "Alert", "Freshness", "Reader", "Status", "judge"]
@@ -90,7 +91,7 @@ def judge(status: Status) -> list[Finding]:
 
 
 def _of_reader(reader: Reader, status: Status) -> Finding:
-    told = f"{reader.behind:,} records behind ({reader.group} is {reader.state.lower()})."
+    told = f"{counted(reader.behind, 'record')} behind ({reader.group} is {reader.state.lower()})."
     if not reader.has_begun and reader.name == "notifier":
         return Finding(reader.name, "skipped", "none has run: nobody is told of alerts.")
     if not reader.has_begun:
