@@ -232,7 +232,8 @@ class MergeAgent:
             async with self._deciding:
                 if not self._open:
                     continue
-                started_us, turn = self._tools.clock.monotonic_us(), Turn(self._tools.clock)
+                started_us = self._tools.clock.monotonic_us()
+                turn = Turn(self._tools.clock, urgent=True)
                 for partition, part in self._parts.items():
                     decided = [(partition, each) for each in part.alerts(self._now_us())]
                     if decided:

@@ -216,7 +216,8 @@ class WindowsAgent:
             async with self._telling_ahead:
                 if not self._open:
                     continue
-                started_us, turn = self._tools.clock.monotonic_us(), Turn(self._tools.clock)
+                started_us = self._tools.clock.monotonic_us()
+                turn = Turn(self._tools.clock, urgent=True)
                 if linger_s > self._flush_s:
                     # So far behind, all of it is told as often: the state goes out once.
                     self._fast.done(started_us, cost_us=0)

@@ -43,6 +43,17 @@ async def test_a_short_turn_goes_on() -> None:
     assert await spent(ManualClock(), 3, patient=True, turn_us=500) == 0
 
 
+@pytest.mark.parametrize(("turn_us", "gave"), [(4_000, False), (6_000, True)])
+async def test_what_an_alert_waits_for_has_longer_turns(turn_us: int, *, gave: bool) -> None:
+    clock = ManualClock()
+    turn = Turn(clock, urgent=True)
+    other = asyncio.create_task(busy(clock, 1))
+    clock.advance(us=turn_us)
+    await turn.share()
+    assert (clock.monotonic_us() > turn_us) == gave
+    await other
+
+
 async def test_what_is_waited_for_costs_the_loop_nothing() -> None:
     clock = ManualClock()
     turn = Turn(clock)
