@@ -120,13 +120,11 @@ class _Source:
 class Series:
     """The states of all sources of a series in a window, and their sums."""
 
-    __slots__ = ("_added", "_newest", "_sources", "_total", "_waiting", "changes", "offsets")
+    __slots__ = ("_added", "_newest", "_sources", "_total", "_waiting", "offsets")
 
     def __init__(self) -> None:
         self.offsets = 0
         """Sum over the full partials of last offset + 1."""
-        self.changes = 0
-        """How often ``newest`` has become another state."""
         self._sources: dict[int, _Source] = {}
         self._added: dict[int, Measures] | None = {}
         """What the total has of each source; nothing while it rests."""
@@ -145,7 +143,6 @@ class Series:
             self._waiting[number] = None
             self.offsets += source.contained_offset - contained
         if taken is Taken.NEWER:
-            self.changes += 1
             self._go_on(source.since(reached))
         return taken
 

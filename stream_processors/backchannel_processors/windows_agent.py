@@ -206,7 +206,7 @@ class WindowsAgent:
 
     async def _tell_ahead(self) -> None:
         """Tells what alert rules watch, in brief, whatever is being told or written beside it: a
-        state says by its offset how new it is, so the order in which they arrive is of no matter.
+        partial says of which offsets it is, so the order in which they arrive is of no matter.
         """
         while True:
             await self._watched.wait()
