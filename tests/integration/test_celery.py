@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from backchannel.events import Accepted, Health, Interaction
+from backchannel.events import Health, Interaction
 from support.broker import BrokerProcess
-from support.stored import create_events_topic, records_of
+from support.stored import create_events_topic, events_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -78,9 +78,7 @@ async def test_each_child_of_the_pool_delivers_all_its_turns_and_ends_with_a_wor
     await asyncio.to_thread(process.wait, 30)
 
     for producer_id in set(answered):
-        records = await records_of(kafka.bootstrap, producer_id)
-        verdicts = [each for record in records for each in record.batch.verdicts()]
-        events = [each.event for each in verdicts if isinstance(each, Accepted)]
+        events = await events_of(kafka.bootstrap, producer_id)
         turns = [event for event in events if isinstance(event, Interaction)]
         assert len(turns) == answered.count(producer_id)
         (last,) = [event for event in events if isinstance(event, Health)]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from backchannel.events import Accepted, Health, Interaction
+from backchannel.events import Health, Interaction
 from support.broker import BrokerProcess, free_ports
-from support.stored import create_events_topic, records_of
+from support.stored import create_events_topic, events_of
 
 pytestmark = pytest.mark.integration
 
@@ -76,9 +76,7 @@ async def test_each_worker_of_a_preloaded_app_delivers_all_it_tracked_and_ends_c
     await asyncio.to_thread(process.wait, 30)
 
     for producer_id in set(answered):
-        records = await records_of(kafka.bootstrap, producer_id)
-        verdicts = [each for record in records for each in record.batch.verdicts()]
-        events = [each.event for each in verdicts if isinstance(each, Accepted)]
+        events = await events_of(kafka.bootstrap, producer_id)
         requests = [event for event in events if isinstance(event, Interaction)]
         assert len(requests) == answered.count(producer_id)
         assert {event.request_id for event in requests} == {"/"}  # nothing of the parent's

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 
 from backchannel import Producer
-from backchannel.events import Accepted, Interaction, OpenedBatch, judge, open_batch
+from backchannel.events import Accepted, Event, Interaction, OpenedBatch, judge, open_batch
 from backchannel.events.topics import EVENTS
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "counted",
     "create_events_topic",
     "create_topic",
+    "events_of",
     "records_of",
     "stored_seqs",
     "track_all",
@@ -79,6 +80,13 @@ async def records_of(bootstrap: str, producer_id: str, topic: str = EVENTS.name)
                     if batch.producer_id == producer_id
                 ]
     return found
+
+
+async def events_of(bootstrap: str, producer_id: str) -> list[Event]:
+    """Every event of one producer, repeats included."""
+    records = await records_of(bootstrap, producer_id)
+    verdicts = [each for record in records for each in record.batch.verdicts()]
+    return [each.event for each in verdicts if isinstance(each, Accepted)]
 
 
 def counted(records: list[Stored]) -> list[tuple[int, Interaction]]:
