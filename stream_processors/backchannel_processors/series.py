@@ -188,7 +188,7 @@ class Series:
                 self._add_up_anew()
                 break
             self._total.exchange(old, new)
-            new.distinct.clear()  # never taken out again, and most of the memory
+            new.distinct.clear()  # never taken out again
         self._waiting.clear()
         return self._total
 
