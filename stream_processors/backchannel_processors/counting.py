@@ -47,16 +47,18 @@ _GAUGES = (
 )
 
 
-def counted(observations: Sequence[Observation]) -> list[Tally]:
-    """Returns what some events add up to: a tally for each type and weight."""
+def counted(observations: Sequence[Observation], *, in_brief: bool = False) -> list[Tally]:
+    """Returns what some events add up to: a tally for each type and weight. In brief, without what
+    ``Measures.brief`` leaves out."""
+    counts = _COUNTS_IN_BRIEF if in_brief else _COUNTS
     weights = {each.sample_weight for each in observations}
     kinds = set(map(type, observations))
     if len(kinds) == len(weights) == 1:
-        return [_tally(kinds.pop(), observations, weights.pop())]
+        return [_tally(counts[kinds.pop()], observations, weights.pop())]
     alike: dict[tuple[type, int], list[Observation]] = {}
     for each in observations:
         alike.setdefault((type(each), each.sample_weight), []).append(each)
-    return [_tally(kind, some, weight) for (kind, weight), some in alike.items()]
+    return [_tally(counts[kind], some, weight) for (kind, weight), some in alike.items()]
 
 
 def over(limit: str) -> str:
@@ -64,15 +66,26 @@ def over(limit: str) -> str:
     return f"over:{limit}"
 
 
-def _tally(kind: type, alike: Sequence[Observation], weight: int) -> Tally:
+def _tally(count: "_Count", alike: Sequence[Observation], weight: int) -> Tally:
     newest_us = max([each.ts_us for each in alike])
     last = max([each.event_id for each in alike if each.ts_us == newest_us])
     tally = Tally(weight, (newest_us, last))
-    _COUNTS[kind](tally, alike)
+    count(tally, alike)
     return tally
 
 
 def _count_interactions(tally: Tally, turns: Sequence[Interaction]) -> None:
+    _count_in_brief(tally, turns)
+    durations, components, users, sessions = zip(*map(_REST_OF_TURN, turns), strict=True)
+    _count_components(tally, components, durations)
+    tally.distinct["users"] = marks_of(users)
+    tally.distinct["sessions"] = marks_of(sessions)
+
+
+_REST_OF_TURN = attrgetter("duration_us", "components", "user_id", "session_id")
+
+
+def _count_in_brief(tally: Tally, turns: Sequence[Interaction]) -> None:
     # One row a turn and then one column a field: both are loops in C.
     (
         ids,
@@ -80,7 +93,6 @@ def _count_interactions(tally: Tally, turns: Sequence[Interaction]) -> None:
         codes,
         durations,
         ttfts,
-        components,
         tokens_in,
         tokens_out,
         cache_read,
@@ -89,8 +101,6 @@ def _count_interactions(tally: Tally, turns: Sequence[Interaction]) -> None:
         costs,
         fallbacks,
         lookups,
-        users,
-        sessions,
     ) = zip(*map(_TURN, turns), strict=True)
     by_status = {str(status): statuses.count(status) for status in set(statuses)}
     errors = sum([n for status, n in by_status.items() if status in FAILED])
@@ -124,12 +134,9 @@ def _count_interactions(tally: Tally, turns: Sequence[Interaction]) -> None:
         generated_tokens=sum([tokens for tokens, _ in generated]),
         generation_us=sum([us for _, us in generated]),
     )
-    _count_components(tally, components, durations)
     if _count_costs(tally, turns, costs, ""):
         priced = [(cost, event_id) for cost, event_id in zip(costs, ids, strict=True) if cost]
         tally.exemplars["costliest"] = _highest(*zip(*priced, strict=True))
-    tally.distinct["users"] = marks_of(users)
-    tally.distinct["sessions"] = marks_of(sessions)
 
 
 _TURN = attrgetter(
@@ -138,7 +145,6 @@ _TURN = attrgetter(
     "http_status",
     "duration_us",
     "ttft_us",
-    "components",
     "input_tokens",
     "output_tokens",
     "cache_read_tokens",
@@ -147,8 +153,6 @@ _TURN = attrgetter(
     "cost_picousd",
     "fallback_used",
     "cache_hit",
-    "user_id",
-    "session_id",
 )
 
 
@@ -325,7 +329,9 @@ def _count_losses(tally: Tally, losses: Sequence[Loss]) -> None:
     )
 
 
-_COUNTS: dict[type, Callable[[Tally, Any], None]] = {
+_Count = Callable[[Tally, Any], None]
+
+_COUNTS: dict[type, _Count] = {
     Interaction: _count_interactions,
     LlmCall: _count_llm_calls,
     Retrieval: _count_retrievals,
@@ -339,6 +345,8 @@ _COUNTS: dict[type, Callable[[Tally, Any], None]] = {
     Loss: _count_losses,
 }
 """How each type is counted: by type, so that ``Any`` is the type of its key."""
+
+_COUNTS_IN_BRIEF = {**_COUNTS, Interaction: _count_in_brief}
 
 
 def _errors(observed: Sequence[LlmCall] | Sequence[Retrieval] | Sequence[ToolCall]) -> int:

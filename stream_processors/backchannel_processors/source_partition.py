@@ -63,12 +63,12 @@ _FRESH_MAX = 5_000
 _WAITING_MAX = 100
 """Tallies that wait to be added to a series."""
 
-_AHEAD_MAX = 1_000
-"""Tallies of a series that wait to be told ahead; beyond, all of the series is told ahead: that
-costs no more than to add up so many."""
+_AHEAD_MAX = 5_000
+"""Events that wait to be told ahead; beyond, their series are told ahead whole, once: a worker that
+is far behind tells nothing ahead, and would keep them all."""
 
-_CUTS_MAX = 10_000
-"""Partials that were cut off and wait to be told ahead; beyond, all of a series is told ahead."""
+_WHOLE_MAX = 1_000
+"""Series that are told ahead whole in one go; the others wait for the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +127,18 @@ class _Series:
 
     __slots__ = (
         "_measures",
-        "ahead",
         "ahead_offset",
         "dims",
+        "folded",
+        "fresh",
+        "fresh_offset",
         "grouping",
         "is_cell",
         "last_offset",
         "name",
         "sealed",
         "start",
+        "tracked",
         "waiting",
     )
 
@@ -154,10 +157,15 @@ class _Series:
         self.waiting: list[Tally] = []
         """What its cells have counted since it was last asked for: added up together, which costs
         less than one by one."""
+        self.tracked = True
+        """Everything after ``ahead_offset`` is held below; else all of it is told ahead next."""
         self.ahead_offset = -1
-        """Up to where it was told ahead; -1 when all of it is to be told ahead next."""
-        self.ahead: list[Tally] = []
-        """What has come since."""
+        """Up to where it was told ahead."""
+        self.folded: list[Observation] = []
+        """What has come since and is in the cells, up to ``last_offset``."""
+        self.fresh: list[Observation] = []
+        """What has come since that."""
+        self.fresh_offset = -1
 
     def settle(self) -> None:
         """Brings ``measures`` up to date."""
@@ -189,28 +197,33 @@ class _Series:
         self.settle()
         return self.sealed or seal_measures(self.measures)
 
-    def collect(self, tallies: Sequence[Tally]) -> None:
-        """Keeps what is to be told ahead."""
-        if self.ahead_offset < 0:
-            return
-        self.ahead += tallies
-        if len(self.ahead) > _AHEAD_MAX:
-            self.lose_track()
-
     def lose_track(self) -> None:
         """Has all of it told ahead next."""
-        self.ahead_offset = -1
-        self.ahead = []
+        self.tracked = False
+        self.folded, self.fresh = [], []
 
-    def brief(self, source: int) -> Partial:
-        """Returns what is new since the last one of these; the first one has everything."""
-        base_offset, self.ahead_offset = self.ahead_offset, self.last_offset
-        if base_offset < 0:
-            self.settle()
-            return self._partial(source, seal_measures(self.measures.brief), is_brief=True)
-        tallies, self.ahead = self.ahead, []
-        sealed = seal_measures(Measures.brief_of(tallies))
-        return self._partial(source, sealed, is_brief=True, base_offset=base_offset)
+    def whole(self, source: int) -> Partial:
+        """Returns all of it in brief, to be told ahead, and keeps track from here on. Nothing may
+        be fresh in its cells."""
+        self.settle()
+        self.tracked = True
+        self.ahead_offset = self.last_offset
+        return self._partial(source, seal_measures(self.measures.brief), brief_to=self.last_offset)
+
+    def news(self, source: int) -> list[Partial]:
+        """Returns what is new since it was told ahead. It is cut where it was folded, since a full
+        partial ends there."""
+        partials: list[Partial] = []
+        for offset, some in ((self.last_offset, self.folded), (self.fresh_offset, self.fresh)):
+            if some:
+                tallies = counted(some, in_brief=True)
+                sealed = seal_measures(Measures.brief_of(tallies))
+                base_offset, self.ahead_offset = self.ahead_offset, offset
+                partials.append(
+                    self._partial(source, sealed, brief_to=offset, base_offset=base_offset)
+                )
+        self.folded, self.fresh = [], []
+        return partials
 
     def full(self, source: int) -> Partial:
         """Returns everything."""
@@ -227,7 +240,12 @@ class _Series:
         return sealed
 
     def _partial(
-        self, source: int, sealed: msgspec.Raw, *, is_brief: bool = False, base_offset: int = -1
+        self,
+        source: int,
+        sealed: msgspec.Raw,
+        *,
+        brief_to: int | None = None,
+        base_offset: int = -1,
     ) -> Partial:
         return Partial(
             self.name,
@@ -235,9 +253,9 @@ class _Series:
             self.dims,
             self.start,
             source,
-            self.last_offset,
+            self.last_offset if brief_to is None else brief_to,
             sealed,
-            is_brief,
+            brief_to is not None,
             base_offset,
         )
 
@@ -247,9 +265,11 @@ class _Cell:
 
     __slots__ = (
         "contained_offset",
+        "fast",
         "fresh",
         "fresh_late",
         "fresh_offset",
+        "gathered",
         "last_offset",
         "other_in",
         "own",
@@ -270,11 +290,15 @@ class _Cell:
         self.own.is_cell = True
         self.sums = [each for each in series if each not in own]
         """The other series that its events are added to."""
+        self.fast: list[_Series] = []
+        """Those that alert rules watch."""
         self.last_offset = -1
         self.contained_offset = -1
         """Records up to here were in it when it was restored."""
         self.fresh: list[Observation] = []
-        """What came since the last flush."""
+        """What came since it was folded."""
+        self.gathered = 0
+        """So many of them wait in ``fast`` to be told ahead, or were told."""
         self.fresh_late = 0
         self.fresh_offset = -1
 
@@ -411,9 +435,8 @@ class SourcePartition:
         self._unsaved: dict[_Cell, None] = {}
         self._unsent_fast: dict[_Series, None] = {}
         self._unsent: dict[_Series, None] = {}
-        self._cuts: list[Partial] = []
-        """What came before a full partial and was not told ahead yet: to be told ahead by itself,
-        so that what follows upon the full one follows upon what was told ahead as well."""
+        self._gathered = 0
+        """Events that wait to be told ahead."""
         self._incomplete: dict[tuple[str, str, int], None] = {}
         self._ahead_offset = -1
         self._changed = False
@@ -637,7 +660,12 @@ class SourcePartition:
                 self._incomplete[(name, grouping.name, start)] = None
             series.append(found)
         cell = window.cells[dims] = _Cell((name, start, dims), tuple(series), others)
+        cell.fast = self._watched(cell)
         return cell
+
+    def _watched(self, cell: _Cell) -> list[_Series]:
+        watched = self._rules.fast
+        return [each for each in cell.series if each.name == LIVE and each.grouping in watched]
 
     def _room(
         self, name: str, start: int, window: _Window, grouping: Grouping, dims: Dims
@@ -681,7 +709,10 @@ class SourcePartition:
         self._rules = replace(self._rules, fast=groupings, limits=tuple(limits))
         for window in self._origins[LIVE].windows.values():
             for series in window.series.values():
-                series.lose_track()  # what nobody watched was not collected
+                series.lose_track()  # what nobody watched was not gathered
+            for cell in window.cells.values():
+                cell.fast = self._watched(cell)
+        self._unsent_fast = {each: None for each in self._unsent_fast if each.grouping in groupings}
         self._conversations.watch(limits)
 
     def erase(self, erasures: Erasures) -> None:
@@ -709,7 +740,10 @@ class SourcePartition:
         Fast only: what is new of those that an alert rule watches, in brief, which waits for
         nothing; they are told in full as well.
         """
-        self._fold()
+        if fast_only:
+            self._gather()
+        else:
+            self._fold()
         if self.next_offset <= self._ahead_offset:
             # Some cells contain records that others have still to read again: sums over them
             # would be of no point in the log.
@@ -717,32 +751,51 @@ class SourcePartition:
         return self._told_ahead() if fast_only else self._told()
 
     def _told_ahead(self) -> Iterator[Partial]:
-        cuts, self._cuts = self._cuts, []
-        yield from cuts
+        self._gathered = 0
+        lost = [each for each in self._unsent_fast if not each.tracked][:_WHOLE_MAX]
+        if not lost:
+            return self._told_news()
+        self._fold()
+        for each in lost:
+            del self._unsent_fast[each]
+        return chain([each.whole(self.source) for each in lost], self._told_news())
+
+    def _told_news(self) -> Iterator[Partial]:
         for series in list(self._unsent_fast):
-            if series in self._unsent_fast:  # not told by another flush meanwhile
+            if series.tracked:
                 del self._unsent_fast[series]
-                yield series.brief(self.source)
+                yield from series.news(self.source)
 
     def _told(self) -> Iterator[Partial]:
         for series in list(self._unsent):
             if series in self._unsent:  # not told by another flush meanwhile
                 del self._unsent[series]
-                self._cut(series)
                 yield series.full(self.source)
 
-    def _cut(self, series: _Series) -> None:
-        """Has what was told ahead end where the full partial ends that is told now."""
-        if not series.ahead:
-            return
-        if len(self._cuts) >= _CUTS_MAX:
-            series.lose_track()
-            return
-        self._cuts.append(series.brief(self.source))
-        self._unsent_fast.pop(series, None)
+    def _gather(self) -> None:
+        """Has what came be told ahead: as it came, since to count it in cells of a few events each
+        time costs several times as much."""
+        for cell in self._fresh:
+            new = cell.fresh[cell.gathered :]
+            if not new and not cell.fresh_late:
+                continue
+            cell.gathered = len(cell.fresh)
+            self._gathered += len(new)
+            for series in cell.fast:
+                self._unsent_fast[series] = None
+                if cell.fresh_late:
+                    series.lose_track()
+                elif series.tracked:
+                    series.fresh += new
+                    series.fresh_offset = max(series.fresh_offset, cell.fresh_offset)
+        if self._gathered > _AHEAD_MAX:
+            self._gathered = 0
+            for series in self._unsent_fast:
+                series.lose_track()
 
     def _fold(self) -> None:
-        """Counts what came since the last flush, into the cells and the sums over them."""
+        """Counts what came since the last time, into the cells and the sums over them."""
+        self._gather()
         for cell in self._fresh:
             tallies = counted(cell.fresh) if cell.fresh else []
             if cell.fresh_late:
@@ -750,7 +803,7 @@ class SourcePartition:
                 late.sums["late"] = cell.fresh_late
                 cell.fresh_late = 0
                 tallies.append(late)
-            cell.fresh = []
+            cell.fresh, cell.gathered = [], 0
             cell.last_offset = cell.fresh_offset
             self._unsaved[cell] = None
             cell.own.take(tallies)
@@ -758,17 +811,18 @@ class SourcePartition:
                 series.waiting += tallies
                 if len(series.waiting) >= _WAITING_MAX:
                     series.settle()
-            self._note_unsent(cell, tallies)
+            self._note_unsent(cell)
         self._fresh.clear()
         self._fresh_count = 0
 
-    def _note_unsent(self, cell: _Cell, tallies: Sequence[Tally] = ()) -> None:
+    def _note_unsent(self, cell: _Cell) -> None:
         for series in cell.series:
             series.last_offset = max(series.last_offset, cell.last_offset)
             self._unsent[series] = None
-            if series.name == LIVE and series.grouping in self._rules.fast:
-                self._unsent_fast[series] = None
-                series.collect(tallies)
+        for series in cell.fast:
+            if series.fresh:
+                series.folded += series.fresh
+                series.fresh = []
 
     def closed(self) -> list[ClosedRow]:
         """Returns the conversations that were closed since the last call: to be durable before any
@@ -972,6 +1026,9 @@ class SourcePartition:
         for series in cell.sums:
             series.measures.add(state.measures)
         self._note_unsent(cell)
+        for series in cell.fast:
+            series.lose_track()
+            self._unsent_fast[series] = None
 
 
 def _loss(at: Observation, *, dropped: int = 0, records: int = 0) -> Loss:
