@@ -171,6 +171,7 @@ def test_sentry_and_logging(
     # Its integrations patch every framework there is in this process, for good.
     quiet = functools.partial(sentry_sdk.init, default_integrations=False)
     monkeypatch.setattr(sentry_sdk, "init", quiet)
+    monkeypatch.setattr(logging.getLogger(), "level", logging.WARNING)  # Celery's tests raise it
     before = logging.getLogger().handlers[:]
     try:
         run("errors")
