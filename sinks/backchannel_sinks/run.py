@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
@@ -29,6 +28,7 @@ from backchannel_sinks.logs import configure_logs, log_progress
 from backchannel_sinks.settings import SinkSettings
 from backchannel_sinks.sink import Sink
 from backchannel_sinks.sink_kafka import KafkaOffsets, KafkaOutbox, SinkConsumer
+from backchannel_sinks.stopping import stop_when_asked
 
 __all__ = ["run_sink", "sink_main"]
 
@@ -151,9 +151,7 @@ def sink_main(settings: SinkSettings) -> NoReturn:
 
 async def _main(settings: SinkSettings) -> int:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop_when_asked(stop)
     try:
         await run_sink(settings, stop)
     except SinkStoppedError as error:

@@ -124,7 +124,7 @@ class _Worker:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopped.set)
+            loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._look_at_rules.set)
         security, options = _access(self._settings.kafka)
         reader = LogReader(options)
@@ -194,17 +194,24 @@ class _Worker:
                 rules_hash=self._source.rules.hash,
             )
             await self._stopped.wait()
-            async with asyncio.timeout(_STOP_S):
-                await closed()
-                self._tell_agents()
-                for each in running:
-                    each.cancel()
-                await group.stop()
-                await outbox.stop()
-                await express.stop()
-                await control.stop()
-                await reader.stop()
+            await closed()
+            self._tell_agents()
+            for each in running:
+                each.cancel()
+            await group.stop()
+            await outbox.stop()
+            await express.stop()
+            await control.stop()
+            await reader.stop()
         self._log.info("worker_stopped")
+
+    def _stop(self) -> None:
+        self._stopped.set()
+        # A Kafka that says nothing is waited for in more places than can be cancelled. What was not
+        # written by then is read again by the next owner.
+        asyncio.get_running_loop().call_later(
+            _STOP_S, _end, TimeoutError(f"Kafka did not answer for {_STOP_S:.0f} s: not waited for")
+        )
 
     def _unready(self) -> str:
         if self._awaited or not self._agents:

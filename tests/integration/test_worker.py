@@ -284,7 +284,7 @@ async def test_a_worker_stops_when_it_is_asked_to_and_the_next_one_reads_nothing
         assert '"received": 0' in set_up.worker.log()
 
 
-async def test_a_worker_waits_for_its_topics_and_says_so_once(
+async def test_a_worker_waits_for_its_topics_but_to_stop_not_for_a_kafka_that_is_frozen(
     private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory
 ) -> None:
     broker = private_kafka()
@@ -294,6 +294,9 @@ async def test_a_worker_waits_for_its_topics_and_says_so_once(
     await ensure_topics(broker.bootstrap, clock=SYSTEM_CLOCK)
     await worker.is_at_work()
     assert worker.log().count("kafka_awaited") == 1
+    broker.pause()
+    assert worker.stop() == 1
+    assert "Kafka did not answer" in worker.log()
 
 
 async def test_wrong_rules_end_the_worker_with_a_sentence(

@@ -32,6 +32,7 @@ from backchannel_sinks.notifier.plan import Plan, Target
 from backchannel_sinks.notifier.plan_file import PlanFile, Senders
 from backchannel_sinks.notifier.settings import NotifierSettings
 from backchannel_sinks.notifier.webhook import Webhook
+from backchannel_sinks.stopping import stop_when_asked
 
 __all__ = ["notifier_main", "plan_senders", "run_notifier"]
 
@@ -337,8 +338,6 @@ def _sender(name: str, target: Target) -> Sender:
 
 async def _main(settings: NotifierSettings) -> None:
     stop, look = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, look.set)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, look.set)
+    stop_when_asked(stop)
     await run_notifier(settings, stop, look=look)

@@ -2,7 +2,6 @@
 its counters begin at 0 when it starts, as those of any process that Prometheus watches."""
 
 import asyncio
-import signal
 import sys
 from typing import Any, NoReturn
 
@@ -19,6 +18,7 @@ from backchannel.security import KafkaSecurity
 from backchannel_sinks.logs import configure_logs
 from backchannel_sinks.prometheus.settings import ExporterSettings
 from backchannel_sinks.prometheus.window_counters import BASE_S, WindowCounters
+from backchannel_sinks.stopping import stop_when_asked
 
 __all__ = ["WIDTH", "exporter_main", "run_exporter"]
 
@@ -41,9 +41,7 @@ def exporter_main(settings: ExporterSettings) -> NoReturn:
 
 async def _main(settings: ExporterSettings) -> int:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop_when_asked(stop)
     try:
         await run_exporter(settings, stop)
     except OSError as error:
