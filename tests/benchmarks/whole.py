@@ -5,11 +5,12 @@ import contextlib
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import psutil
 from aiokafka import AIOKafkaConsumer
+from clickhouse_connect.driver.client import Client
 
 from backchannel import Producer
 from backchannel.events import Alert, Interaction, new_event_id
@@ -28,7 +29,8 @@ QUERIED = 20
 ASK_EVERY_S = 0.05
 GAP_S = (0.1, 0.5)
 LATEST_S = 20.0
-"""What takes longer stands here with this: at that rate the machine does not keep up."""
+"""What takes longer stands here with this, and is not tried again: at that rate the machine does
+not keep up, and everything is later than what came before."""
 BUDGET_TOKENS = 1_000_000_000  # of a tenant a day: the shipped rule
 IDLE_S = 20.0
 
@@ -57,12 +59,14 @@ async def _under_load(stack: Stack, rate: int) -> list[Result]:
         roles = _roles(stack)
         for process in roles.values():
             process.cpu_percent()
-        alerts_ms = [await _crossed(stack, bot, _slow_turns, "latency") for _ in range(ALERTS)]
-        budgets_ms = [
-            await _crossed(stack, bot, _spent_budget, "token-budget") for _ in range(BUDGETS)
-        ]
+        alerts_ms = await _repeated(ALERTS, lambda: _crossed(stack, bot, _slow_turns, "latency"))
+        budgets_ms = await _repeated(
+            BUDGETS, lambda: _crossed(stack, bot, _spent_budget, "token-budget")
+        )
         busy = {name: process.cpu_percent() for name, process in roles.items()}
-        queryable_ms = await _queryable(stack, bot)
+        client = stack.client()
+        queryable_ms = await _repeated(QUERIED, lambda: _queryable(client, bot))
+        client.close()
         return [
             *_delays(f"alert_delay_{rate}", alerts_ms),
             *_delays(f"budget_delay_{rate}", budgets_ms),
@@ -109,28 +113,30 @@ async def _crossed(
         return LATEST_S * 1000
 
 
-async def _queryable(stack: Stack, bot: Producer) -> list[float]:
+async def _queryable(client: Client, bot: Producer) -> float:
     """Milliseconds from `track()` to the first SELECT that finds the event."""
-    client = stack.client()
+    tenant = uuid.uuid4().hex
 
-    def found(tenant: str) -> bool:
+    def found() -> bool:
         answer = client.query(
             "SELECT count() FROM events WHERE event_type = 'interaction'"
             f" AND tenant_id = '{tenant}' AND ts > now() - 600"
         )
         return bool(answer.result_rows[0][0])
 
+    started = time.perf_counter()
+    bot.track(Interaction(tenant_id=tenant))
+    while not await asyncio.to_thread(found):
+        if time.perf_counter() - started > LATEST_S:
+            return LATEST_S * 1000
+        await asyncio.sleep(ASK_EVERY_S)
+    return (time.perf_counter() - started) * 1000
+
+
+async def _repeated(times: int, measure: Callable[[], Awaitable[float]]) -> list[float]:
     delays_ms: list[float] = []
-    for _ in range(QUERIED):
-        tenant = uuid.uuid4().hex
-        started = time.perf_counter()
-        bot.track(Interaction(tenant_id=tenant))
-        while not await asyncio.to_thread(found, tenant):
-            if time.perf_counter() - started > LATEST_S:
-                break
-            await asyncio.sleep(ASK_EVERY_S)
-        delays_ms.append((time.perf_counter() - started) * 1000)
-    client.close()
+    while len(delays_ms) < times and LATEST_S * 1000 not in delays_ms:
+        delays_ms.append(await measure())
     return delays_ms
 
 
