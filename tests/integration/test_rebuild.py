@@ -3,34 +3,27 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import Interaction
-from backchannel.events.topics import EVENTS
 from backchannel_deploy import worker_group
 from backchannel_deploy.cli.app import run
 from backchannel_deploy.topics import ensure_topics
 from backchannel_processors.topics import WINDOWS_CHANGELOG
 from support.broker import BrokerProcess
-from support.ledger import Ledger, rows_of, traffic
-from support.worker_process import Bot, Listener, WorkerFactory, bot, listener
+from support.ledger import Ledger, rows_of, send_traffic
+from support.worker_process import (
+    SLOW_RULES,
+    WorkerFactory,
+    bot,
+    listener,
+    until,
+)
 
 pytestmark = pytest.mark.integration
-
-RULES = """
-[[rule]]
-name = "slow"
-metric = "latency_ms"
-agg = "p95"
-threshold = 5000
-window = "10s"
-min_samples = 5
-by = ["tenant"]
-"""
 
 
 async def test_states_of_another_version_are_counted_anew_and_come_out_the_same(
@@ -41,15 +34,15 @@ async def test_states_of_another_version_are_counted_anew_and_come_out_the_same(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     kafka, rules, ledger = private_kafka().bootstrap, tmp_path / "rules.toml", Ledger()
-    rules.write_text(RULES)
+    rules.write_text(SLOW_RULES)
     monkeypatch.setenv("BACKCHANNEL_KAFKA", kafka)
     await ensure_topics(kafka, clock=SYSTEM_CLOCK)
     worker = worker_factory(kafka, rules=str(rules))
     worker.start()
     await worker.is_at_work()
     async with listener(kafka) as heard, bot(kafka) as live, bot(kafka, "b-2", "replay:a") as again:
-        await send(live, ledger, Random(7))
-        await send(again, ledger, Random(8), "replay:a")
+        await send_traffic(live, ledger, 24)
+        await send_traffic(again, ledger, 24, "replay:a", seed=8)
         slow = [Interaction(tenant_id="slow", duration_us=9_000_000)] * 5
         ledger.note(slow)
         await live.send(3, slow)
@@ -73,17 +66,9 @@ async def test_states_of_another_version_are_counted_anew_and_come_out_the_same(
         assert told[0] == told[1]
         before = len(heard.alerts)
         worker.start()
-        await send(live, ledger, Random(9))
+        await send_traffic(live, ledger, 24, seed=9)
         await until(lambda: rows_of(heard) == ledger.rows(), heard)
         assert all(alert.state == "resolved" for alert in heard.alerts[before:])
-
-
-async def send(sender: Bot, ledger: Ledger, chance: Random, origin: str = "live") -> None:
-    for number in range(24):
-        events = traffic(chance)
-        ledger.note(events, origin)
-        await sender.send(number % EVENTS.partitions, events)
-    await sender.flush()
 
 
 async def old_state(kafka: str) -> None:
@@ -91,9 +76,3 @@ async def old_state(kafka: str) -> None:
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
         value = b'{"v":1,"next_offset":1,"watermarks":{},"ended":[],"producers":[]}'
         await producer.send_and_wait(WINDOWS_CHANGELOG.name, value, b'["meta"]', 0)
-
-
-async def until(condition: Callable[[], bool], heard: Listener) -> None:
-    async with asyncio.timeout(40):
-        while not condition():
-            await heard.read(0.2)

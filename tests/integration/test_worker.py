@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -19,29 +18,18 @@ from backchannel_deploy.topics import ensure_topics
 from backchannel_processors.log_kafka import LogReader
 from backchannel_processors.topics import MERGE_CHANGELOG
 from support.broker import BrokerProcess
-from support.ledger import Ledger, rows_of, traffic
+from support.ledger import Ledger, rows_of, send_traffic
 from support.worker_process import (
-    Bot,
+    SLOW_RULES,
     Listener,
     WorkerFactory,
     WorkerProcess,
     bot,
     listener,
+    until,
 )
 
 pytestmark = pytest.mark.integration
-
-RULES = """
-[[rule]]
-name = "slow"
-metric = "latency_ms"
-agg = "p95"
-threshold = 5000
-window = "10s"
-min_samples = 5
-by = ["tenant"]
-"""
-SETTLE_S = 40
 
 
 @dataclass
@@ -65,32 +53,13 @@ async def stage(
         yield Stage(broker.bootstrap, worker, heard)
 
 
-async def until(
-    condition: Callable[[], bool], heard: Listener, timeout_s: float = SETTLE_S
-) -> None:
-    """Listens until the condition holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await heard.read(0.2)
-
-
-async def send_trace(sender: Bot, ledger: Ledger, records: int, origin: str = "live") -> None:
-    chance = Random(7)
-    for number in range(records):
-        events = traffic(chance)
-        ledger.note(events, origin)
-        await sender.send(number % EVENTS.partitions, events)
-    await sender.flush()
-
-
 async def test_every_count_sum_and_bucket_is_exact(
     private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory
 ) -> None:
     ledger = Ledger()
     async with stage(private_kafka(), worker_factory) as set_up:
         async with bot(set_up.bootstrap) as sender:
-            await send_trace(sender, ledger, 120)
+            await send_traffic(sender, ledger, 120)
         await until(lambda: rows_of(set_up.listener) == ledger.rows(), set_up.listener)
 
 
@@ -99,7 +68,7 @@ async def test_windows_are_final_soon_after_the_traffic_has_stopped(
 ) -> None:
     async with stage(private_kafka(), worker_factory, lateness_s="1") as set_up:
         async with bot(set_up.bootstrap) as sender:
-            await send_trace(sender, Ledger(), 12)
+            await send_traffic(sender, Ledger(), 12)
         heard = set_up.listener
         await until(lambda: bool(heard.rows) and _tens_are_final(heard), heard)
         assert all(row.complete for row in heard.rows.values())
@@ -127,7 +96,7 @@ async def test_two_replays_of_the_same_hours_have_rows_of_their_own(
         ledger = Ledger()
         for origin in ("replay:one", "replay:two"):
             async with bot(set_up.bootstrap, origin, origin) as sender:
-                await send_trace(sender, ledger, 24, origin)
+                await send_traffic(sender, ledger, 24, origin)
         await until(lambda: rows_of(set_up.listener) == ledger.rows(), set_up.listener)
         assert set_up.listener.alerts == []
 
@@ -136,7 +105,7 @@ async def test_an_alert_comes_within_a_second_and_ends_when_the_traffic_stops(
     private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory, tmp_path: Path
 ) -> None:
     rules = tmp_path / "rules.toml"
-    rules.write_text(RULES)
+    rules.write_text(SLOW_RULES)
     async with stage(private_kafka(), worker_factory, rules=str(rules)) as set_up:
         heard = set_up.listener
         async with bot(set_up.bootstrap) as sender:
@@ -159,15 +128,15 @@ async def test_rules_change_under_a_running_worker(
     private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory, tmp_path: Path
 ) -> None:
     rules = tmp_path / "rules.toml"
-    rules.write_text(RULES)
+    rules.write_text(SLOW_RULES)
     async with stage(private_kafka(), worker_factory, rules=str(rules)) as set_up:
         heard, worker = set_up.listener, set_up.worker
         async with bot(set_up.bootstrap) as sender:
             await sender.send(3, [Interaction(tenant_id="a", duration_us=9_000_000)] * 5)
             await until(lambda: len(heard.alerts) == 1, heard)
-            rules.write_text(RULES.replace("latency_ms", "mood"))
+            rules.write_text(SLOW_RULES.replace("latency_ms", "mood"))
             await worker.has_logged("rules_rejected")
-            rules.write_text(RULES.replace('"slow"', '"slower"'))
+            rules.write_text(SLOW_RULES.replace('"slow"', '"slower"'))
             await worker.has_logged("rules_changed")
             await until(lambda: len(heard.alerts) == 3, heard)
         told = {(alert.rule, alert.state, alert.reason) for alert in heard.alerts[1:]}
@@ -188,7 +157,7 @@ async def test_rules_that_are_pushed_are_followed_by_workers_that_run_and_that_s
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rules = tmp_path / "rules.toml"
-    rules.write_text(RULES.replace('"slow"', '"pushed"'))
+    rules.write_text(SLOW_RULES.replace('"slow"', '"pushed"'))
     async with stage(private_kafka(), worker_factory) as set_up:
         monkeypatch.setenv("BACKCHANNEL_KAFKA", set_up.bootstrap)
         assert await asyncio.to_thread(run, ["rules", "push", str(rules), "-m", "tighter"]) == 0
@@ -196,7 +165,7 @@ async def test_rules_that_are_pushed_are_followed_by_workers_that_run_and_that_s
             await sender.send(3, [Interaction(tenant_id="a", duration_us=9_000_000)] * 5)
             await until(lambda: _fired(set_up.listener, "pushed"), set_up.listener)
         bad = tmp_path / "bad.toml"
-        bad.write_text(RULES.replace("latency_ms", "mood"))
+        bad.write_text(SLOW_RULES.replace("latency_ms", "mood"))
         assert await asyncio.to_thread(run, ["rules", "push", str(bad)]) == 1
         assert await asyncio.to_thread(run, ["rules", "versions"]) == 0
         set_up.worker.kill()
@@ -210,7 +179,7 @@ async def test_of_somebody_who_was_erased_the_workers_keep_nothing(
     private_kafka: Callable[[], BrokerProcess], worker_factory: WorkerFactory, tmp_path: Path
 ) -> None:
     rules = tmp_path / "rules.toml"
-    rules.write_text(RULES)
+    rules.write_text(SLOW_RULES)
     async with (
         stage(private_kafka(), worker_factory, rules=str(rules)) as set_up,
         desk(set_up.bootstrap) as said,
@@ -273,7 +242,7 @@ async def test_a_worker_stops_when_it_is_asked_to_and_the_next_one_reads_nothing
 ) -> None:
     async with stage(private_kafka(), worker_factory, slot="one") as set_up:
         async with bot(set_up.bootstrap) as sender:
-            await send_trace(sender, Ledger(), 24)
+            await send_traffic(sender, Ledger(), 24)
         began = time.monotonic()
         await until(lambda: bool(set_up.listener.rows), set_up.listener)
         assert set_up.worker.stop() == 0

@@ -6,9 +6,10 @@ from random import Random
 
 from backchannel.clock import SYSTEM_CLOCK
 from backchannel.events import WIDTHS_S, Interaction, bucket_of
-from support.worker_process import Listener, RowKey
+from backchannel.events.topics import EVENTS
+from support.worker_process import Bot, Listener, RowKey
 
-__all__ = ["Ledger", "conversations_of", "rows_of", "traffic"]
+__all__ = ["Ledger", "conversations_of", "rows_of", "send_traffic", "traffic"]
 
 
 class Ledger:
@@ -102,3 +103,15 @@ def traffic(chance: Random, most: int = 40) -> list[Interaction]:
         )
         for _ in range(chance.randrange(1, most))
     ]
+
+
+async def send_traffic(
+    sender: Bot, ledger: Ledger, records: int, origin: str = "live", *, seed: int = 7
+) -> None:
+    """Sends records of turns to all partitions in turn, and notes them."""
+    chance = Random(seed)
+    for number in range(records):
+        events = traffic(chance)
+        ledger.note(events, origin)
+        await sender.send(number % EVENTS.partitions, events)
+    await sender.flush()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -31,6 +32,19 @@ from backchannel_processors.settings import WorkerSettings
 from support.child import start_child
 
 STOP_TIMEOUT_S = 20.0
+SETTLE_S = 40.0
+
+SLOW_RULES = """
+[[rule]]
+name = "slow"
+metric = "latency_ms"
+agg = "p95"
+threshold = 5000
+window = "10s"
+min_samples = 5
+by = ["tenant"]
+"""
+"""One rule, which a slow tenant crosses with five turns."""
 
 # A rebalance waits for its members; tests do not want to wait for long.
 TEST_SETTINGS = {
@@ -310,3 +324,13 @@ async def listener(bootstrap: str, *topics: str) -> AsyncIterator[Listener]:
         consumer.assign(tps)
         await consumer.seek_to_beginning(*tps)
         yield Listener(consumer)
+
+
+async def until(
+    condition: Callable[[], bool], heard: Listener, timeout_s: float = SETTLE_S
+) -> None:
+    """Listens until the condition holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await heard.read(0.2)
